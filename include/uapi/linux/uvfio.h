@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * uvfio: drive a PCI device from an unprivileged process through one fd.
+ *
+ * This header adds to <linux/vfio.h>, whose ioctls, structs, flags, region and
+ * interrupt indices are used on /dev/vfioN as they stand there.
+ */
+#ifndef _UAPI_LINUX_UVFIO_H
+#define _UAPI_LINUX_UVFIO_H
+
+#include <linux/types.h>
+#include <linux/ioctl.h>
+#include <linux/vfio.h>
+
+/**
+ * DOC: The two nodes
+ *
+ * ``/dev/vfioN`` is one PCI device. It can be open once at a time; dup(), fork()
+ * and SCM_RIGHTS share the open device. It answers VFIO_DEVICE_GET_INFO,
+ * _GET_REGION_INFO, _GET_IRQ_INFO, _SET_IRQS and _RESET of <linux/vfio.h> and
+ * the UVFIO ioctls below; read(), write() and mmap() reach the regions at the
+ * offsets that GET_REGION_INFO reports.
+ *
+ * ``/dev/uiommu`` is an I/O address space, a *domain*: every open() makes a new,
+ * empty one. It answers UVFIO_IOMMU_GET_INFO, UVFIO_MAP_DMA and UVFIO_UNMAP_DMA,
+ * and the VFIO container ioctls with their own numbers (VFIO_GET_API_VERSION,
+ * VFIO_CHECK_EXTENSION, VFIO_SET_IOMMU, VFIO_IOMMU_GET_INFO, _MAP_DMA,
+ * _UNMAP_DMA).
+ *
+ * A device does nothing for its user before it is attached to a domain: until
+ * UVFIO_DOMAIN_SET only the three GET_*INFO calls work.
+ */
+
+/**
+ * DOC: Argument rule
+ *
+ * Each struct begins with ``argsz``, which the caller sets to the size of its
+ * buffer, then ``flags``. An argsz that does not cover the mandatory members is
+ * refused with EINVAL, so are unknown flags; a longer tail is ignored. Results
+ * are written as far as argsz reaches.
+ */
+
+/**
+ * DOC: Errors
+ *
+ * These hold for every call; what a call adds is listed with it. A call that
+ * fails has changed nothing.
+ *
+ * =======  ==================================================================
+ * EBADF    a file descriptor in the argument is not open
+ * EBUSY    the device is open elsewhere, is attached already, or its IOMMU
+ *          group belongs to another domain or to a kernel driver
+ * EEXIST   an IOVA range overlaps a mapping
+ * EFAULT   a pointer in the argument, or the memory to map, is not accessible
+ * EINTR    a fatal signal arrived during a long call
+ * EINVAL   malformed: short argsz, unknown flag, misaligned, out of range
+ * EIO      the device cannot be reached: memory or I/O decoding off, in reset
+ * ENODEV   the device is gone: unbound or unplugged; only close() is left
+ * ENOMEM   RLIMIT_MEMLOCK reached, or out of memory
+ * ENOSPC   the limit of mappings of one domain (module parameter
+ *          dma_entry_limit) is reached
+ * ENOTTY   the ioctl does not exist on this fd
+ * EPERM    it takes an unsafe mode that the administrator did not turn on
+ * EUNATCH  no domain attached (UVFIO_DOMAIN_SET comes first)
+ * =======  ==================================================================
+ */
+
+/*
+ * An ioctl type of our own: on one fd the numbers of the type1 calls and those
+ * of the device calls of <linux/vfio.h> are the same.
+ */
+#define UVFIO_TYPE	0xF5
+
+/**
+ * struct uvfio_domain_set - argument of UVFIO_DOMAIN_SET
+ * @argsz: size of this struct
+ * @flags: must be 0
+ * @domain_fd: an open /dev/uiommu, or -1
+ *
+ * Attaches the device to the domain of @domain_fd, or, with -1, to a new
+ * private one that no other device can join and that lives until the device is
+ * detached or closed. The mappings of the domain are in force for the device
+ * when the call returns. Bus mastering is still off: turn it on in the command
+ * register when the device is set up.
+ *
+ * The IOMMU group is the unit of ownership (Documentation/driver-api/vfio.rst
+ * of the kernel): all attached devices of a group share one domain, and no
+ * member may be bound to a driver that uses the kernel's DMA API.
+ *
+ * Errors beyond the common ones: EBADF, @domain_fd is not open; EINVAL, it is
+ * not a /dev/uiommu, or the IOMMU of this device cannot share the domain's
+ * page table, or a mapping of the domain lies in a range reserved for this
+ * device; EBUSY, this device is attached already, or its group is owned by
+ * another domain or in use by a kernel driver (the kernel log names it);
+ * EPERM, the device has no IOMMU, or its interrupts are not isolated by
+ * interrupt remapping and the module parameter allow_unsafe_interrupts is off.
+ */
+struct uvfio_domain_set {
+	__u32	argsz;
+	__u32	flags;
+	__s32	domain_fd;
+	__u32	__reserved;	/* ignored */
+};
+
+#define UVFIO_DOMAIN_SET	_IO(UVFIO_TYPE, 0)
+
+/**
+ * UVFIO_DOMAIN_UNSET - detach the device from its domain; takes no argument
+ *
+ * Bus mastering is turned off, interrupts are torn down, BAR mappings are
+ * revoked (a touch is SIGBUS until a domain is set again), then the device
+ * leaves the domain. A private domain dies with all its mappings; a shared one
+ * keeps them.
+ */
+#define UVFIO_DOMAIN_UNSET	_IO(UVFIO_TYPE, 1)
+
+/**
+ * UVFIO_IOMMU_GET_INFO - struct vfio_iommu_type1_info, as VFIO_IOMMU_GET_INFO
+ *
+ * Reports the IOMMU's page sizes (bytes, one bit each) and, as capabilities,
+ * VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE (the usable IOVA windows, last byte
+ * inclusive) and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL (mappings left). When the
+ * capabilities do not fit in argsz, argsz is set to what is needed,
+ * cap_offset to 0, and the call succeeds.
+ */
+#define UVFIO_IOMMU_GET_INFO	_IO(UVFIO_TYPE, 2)
+
+/**
+ * UVFIO_MAP_DMA - struct vfio_iommu_type1_dma_map, as VFIO_IOMMU_MAP_DMA
+ *
+ * Pins @size bytes at @vaddr of the calling process and maps them at @iova of
+ * the domain, readable by the device with VFIO_DMA_MAP_FLAG_READ, writable with
+ * VFIO_DMA_MAP_FLAG_WRITE; one of the two at least. @vaddr, @iova and @size
+ * (bytes) are multiples of the smallest page size. The pages count as VmPin of
+ * the process and, together with its VmLck, against its RLIMIT_MEMLOCK (not
+ * for CAP_IPC_LOCK). A mapping exists from when the call returns; until then
+ * its IOVA range is reserved.
+ *
+ * Errors beyond the common ones: EINVAL, the range wraps or lies outside the
+ * usable windows; EEXIST, it overlaps a mapping; ENOMEM, EFAULT, ENOSPC as
+ * above. On failure everything pinned and mapped so far is given back.
+ */
+#define UVFIO_MAP_DMA		_IO(UVFIO_TYPE, 3)
+
+/**
+ * UVFIO_UNMAP_DMA - struct vfio_iommu_type1_dma_unmap, as VFIO_IOMMU_UNMAP_DMA
+ *
+ * Unmaps all mappings inside @iova .. @iova + @size - 1, or, with
+ * VFIO_DMA_UNMAP_FLAG_ALL and both 0, all there are. When the call returns the
+ * device cannot reach the pages any more and they are unpinned. @size returns
+ * the bytes unmapped; a range without mappings is no error and returns 0.
+ * Space for a dirty bitmap and the VADDR flag are refused.
+ *
+ * Errors beyond the common ones: EINVAL, the range would cut a mapping in two.
+ */
+#define UVFIO_UNMAP_DMA		_IO(UVFIO_TYPE, 4)
+
+#endif /* _UAPI_LINUX_UVFIO_H */

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of uvfio.ko share: the device, the interface of each file, and
+ * the one statement of lock order and lifetimes.
+ */
+#ifndef UVFIO_H
+#define UVFIO_H
+
+#include <linux/cdev.h>
+#include <linux/device.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <uapi/linux/uvfio.h>
+
+#include "compat.h"
+
+/**
+ * DOC: Locks
+ *
+ * ::
+ *
+ *   device_lock(pdev)          control: open, release, reset, every ioctl that is
+ *                              answered by the device, probe, remove
+ *     group_lock               attach and detach, all devices (mutex)
+ *       domain->map_lock       mappings and windows of a domain (mutex)
+ *     udev->mem_rwsem          data: R for region access and BAR faults; W for
+ *                              the command register, vectors, reset, revocation
+ *       i_mmap_rwsem           taken by unmap_mapping_range()
+ *       udev->cmd_lock         command register and INTx state (spin, hard irq)
+ *   mmap_lock                  mmap() and faults come with it held
+ *     udev->mem_rwsem
+ *
+ * No user memory is touched with any of these held, except that mmap_lock is the
+ * core's: a page that userfaultfd or FUSE holds back must not hold back an
+ * unbind. So arguments are copied before the first lock and results after the
+ * last, region data goes through a buffer, and pages are pinned with no lock.
+ *
+ * device_lock and not a mutex of our own, because the PCI core brackets resets
+ * (reset_prepare, reset_done) and remove() with it: whatever holds it sees the
+ * device neither vanish nor reset. It must not be taken below sysfs attributes,
+ * which device_del() waits for with device_lock held.
+ */
+
+/**
+ * DOC: Lifetimes
+ *
+ * struct uvfio_dev lives from probe to the last put of its struct device, which
+ * the open file and the character device hold; the file holds the module. From
+ * remove() on @gone is set and nothing but that memory is used: the pci_dev
+ * pointer stays valid (a reference is held) but belongs to someone else. There is
+ * one open file at a time, and while it has mappings it is not released, so at
+ * most one address_space has PTEs of the BARs.
+ *
+ * struct uvfio_domain lives while an open /dev/uiommu, an attached device or a
+ * running map or unmap call holds it; mappings and pins end with it at the latest.
+ */
+
+#define UVFIO_REGION_SHIFT	40
+#define UVFIO_REGION_OFFSET(i)	((u64)(i) << UVFIO_REGION_SHIFT)
+#define UVFIO_MAX_VECTORS	2048	/* MSI-X Table Size field: 11 bits */
+
+struct uvfio_domain;
+
+/* A Base Address Register as the user sees it; @len 0: absent or claimed. */
+struct uvfio_bar {
+	resource_size_t len;
+	bool port;		/* I/O space */
+	bool mappable;		/* whole pages of memory space */
+	void __iomem *io;	/* set on first access, until remove */
+};
+
+/* An interrupt vector; with INTx, vector 0 is the line. */
+struct uvfio_vector {
+	struct eventfd_ctx *trigger;	/* ref; NULL: not requested */
+	char *name;
+	int irq;
+	bool fresh;			/* requested by the call under way */
+};
+
+struct uvfio_dev {
+	struct device dev;
+	struct cdev cdev;
+	struct pci_dev *pdev;			/* ref */
+	int id;					/* the N of /dev/vfioN */
+
+	struct rw_semaphore mem_rwsem;
+	/* To write: device_lock and mem_rwsem for write. To read: either. */
+	struct uvfio_domain *domain;		/* ref */
+	bool gone;				/* set once, by remove() */
+	bool in_reset;
+
+	/* device_lock */
+	bool opened;
+	bool dirty;				/* used since the last reset */
+	struct address_space *mapping;		/* of the open file */
+	struct pci_saved_state *pristine;	/* as found at bind */
+
+	/* Fixed at probe, but for uvfio_bar.io. */
+	struct uvfio_bar bars[PCI_STD_NUM_BARS];
+	int msix_bar;				/* -1: none */
+	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
+	bool has_intx;
+	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
+	u16 num_msi, num_msix;
+	u32 *readable;				/* bits, by config dword */
+
+	/* device_lock and mem_rwsem for write */
+	int irq_index;				/* VFIO_PCI_*_IRQ_INDEX, -1: none */
+	struct uvfio_vector *vectors;
+	unsigned int num_vectors;
+
+	spinlock_t cmd_lock;
+	/* cmd_lock */
+	bool intx_armed;			/* the line has a handler */
+	bool intx_masked;			/* by a firing or by the user */
+	bool intx_disabled;			/* the user's command register bit */
+};
+
+/* Capability chain of a GET_*INFO call, built by the handler. */
+struct uvfio_caps {
+	void *buf;
+	u32 size;
+};
+
+/* One ioctl call, as its handler sees it: no user pointer but @vaddr of a map. */
+struct uvfio_cmd {
+	union {
+		unsigned long value;	/* of calls that take no struct */
+		u32 argsz;
+		struct vfio_device_info device_info;
+		struct vfio_region_info region_info;
+		struct vfio_irq_info irq_info;
+		struct vfio_irq_set irq_set;
+		struct vfio_iommu_type1_info iommu_info;
+		struct vfio_iommu_type1_dma_map map;
+		struct vfio_iommu_type1_dma_unmap unmap;
+		struct uvfio_domain_set domain_set;
+	};
+	void *data;		/* what follows struct vfio_irq_set */
+	struct uvfio_caps caps;
+};
+
+/*
+ * The state of an open device, design-wise the one gate: every entry that reaches
+ * a device passes here with device_lock or mem_rwsem held.
+ */
+static inline int uvfio_gate(struct uvfio_dev *udev)
+{
+	if (udev->gone)
+		return -ENODEV;
+	return udev->domain ? 0 : -EUNATCH;
+}
+
+/* vfio_main.c */
+struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev);
+int uvfio_dev_register(struct uvfio_dev *udev);
+void uvfio_dev_unregister(struct uvfio_dev *udev);
+int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
+		   struct vfio_info_cap_header *cap, size_t size);
+
+/* vfio_pci.c */
+int uvfio_pci_register_driver(void);
+void uvfio_pci_unregister_driver(void);
+int uvfio_pci_open(struct uvfio_dev *udev);
+void uvfio_pci_close(struct uvfio_dev *udev);
+int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain);
+void uvfio_pci_detach(struct uvfio_dev *udev);
+int uvfio_pci_reset(struct uvfio_dev *udev);
+int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_pci_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value);
+u64 uvfio_bar_size(struct uvfio_dev *udev, unsigned int index);
+int uvfio_bar_read(struct uvfio_dev *udev, unsigned int index, u64 off,
+		   void *buf, size_t len);
+int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+		    const void *buf, size_t len);
+int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
+		   struct vm_area_struct *vma);
+
+/* vfio_config.c */
+int uvfio_config_init(struct uvfio_dev *udev);
+void uvfio_config_free(struct uvfio_dev *udev);
+u64 uvfio_config_size(struct uvfio_dev *udev, unsigned int index);
+int uvfio_config_read(struct uvfio_dev *udev, unsigned int index, u64 off,
+		      void *buf, size_t len);
+int uvfio_config_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+		       const void *buf, size_t len);
+
+/* vfio_iommu.c */
+int uvfio_iommu_init(void);
+void uvfio_iommu_exit(void);
+struct uvfio_domain *uvfio_domain_alloc(void);
+struct uvfio_domain *uvfio_domain_get(struct uvfio_domain *domain);
+void uvfio_domain_put(struct uvfio_domain *domain);
+int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev);
+void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
+			 bool unbind);
+int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+int uvfio_domain_api_version(struct uvfio_domain *domain,
+			     struct uvfio_cmd *cmd);
+int uvfio_domain_check_extension(struct uvfio_domain *domain,
+				 struct uvfio_cmd *cmd);
+int uvfio_domain_set_iommu(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+
+/* vfio_intrs.c */
+void uvfio_irqs_init(struct uvfio_dev *udev);
+int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_irqs_set(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+		   const void *data);
+void uvfio_irqs_disable(struct uvfio_dev *udev);
+bool uvfio_intx_disabled(struct uvfio_dev *udev);
+void uvfio_intx_set_armed(struct uvfio_dev *udev, bool armed);
+
+#endif /* UVFIO_H */

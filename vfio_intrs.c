@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interrupts: the INTx line, MSI and MSI-X vectors, each to an eventfd.
+ *
+ * One mode at a time is in use (udev->irq_index). With MSI and MSI-X the handler
+ * reads only its vector's trigger, so an eventfd is replaced by exchanging that
+ * pointer; the old one is dropped when synchronize_irq() has seen the last handler
+ * that may hold it. free_irq() does the same for a vector that goes away.
+ *
+ * INTx is a level: it stays asserted until the device is served, which a process
+ * cannot do in the handler. So each firing masks it, and the user unmasks it. The
+ * hardware's interrupt disable bit is set whenever the line has no handler here:
+ * an interrupt that nobody takes would make the kernel disable the line for every
+ * device on it.
+ */
+#include <linux/eventfd.h>
+#include <linux/interrupt.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "uvfio.h"
+
+static const char * const mode_name[] = {
+	[VFIO_PCI_INTX_IRQ_INDEX] = "intx",
+	[VFIO_PCI_MSI_IRQ_INDEX] = "msi",
+	[VFIO_PCI_MSIX_IRQ_INDEX] = "msix",
+};
+
+/* How many vectors the device has in a mode; 0: not that mode. */
+static unsigned int max_vectors(struct uvfio_dev *udev, u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_INTX_IRQ_INDEX:
+		return udev->has_intx;
+	case VFIO_PCI_MSI_IRQ_INDEX:
+		return udev->num_msi;
+	case VFIO_PCI_MSIX_IRQ_INDEX:
+		return udev->num_msix;
+	default:
+		return 0;
+	}
+}
+
+void uvfio_irqs_init(struct uvfio_dev *udev)
+{
+	struct pci_dev *pdev = udev->pdev;
+	u8 pin;
+
+	pci_read_config_byte(pdev, PCI_INTERRUPT_PIN, &pin);
+	udev->has_intx = pin >= 1 && pin <= 4 && pdev->irq &&
+			 pdev->irq != IRQ_NOTCONNECTED;
+	udev->intx_maskable = pci_intx_mask_supported(pdev);
+	udev->num_msi = max(pci_msi_vec_count(pdev), 0);
+	udev->num_msix = max(pci_msix_vec_count(pdev), 0);
+	udev->irq_index = -1;
+}
+
+int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	struct vfio_irq_info *info = &cmd->irq_info;
+
+	if (info->index > VFIO_PCI_MSIX_IRQ_INDEX)
+		return -EINVAL;
+
+	info->flags = VFIO_IRQ_INFO_EVENTFD;
+	if (info->index == VFIO_PCI_INTX_IRQ_INDEX)
+		info->flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+	else
+		info->flags |= VFIO_IRQ_INFO_NORESIZE;
+	info->count = max_vectors(udev, info->index);
+	return 0;
+}
+
+/* The INTx line */
+
+/*
+ * What the command register's interrupt disable bit has to be. The user's own
+ * bit is virtual: it adds to ours and never clears it.
+ */
+bool uvfio_intx_disabled(struct uvfio_dev *udev)
+{
+	lockdep_assert_held(&udev->cmd_lock);
+	return !udev->intx_armed || udev->intx_masked || udev->intx_disabled;
+}
+
+static void __intx_update(struct uvfio_dev *udev)
+{
+	lockdep_assert_held(&udev->cmd_lock);
+	if (udev->intx_maskable)
+		pci_intx(udev->pdev, !uvfio_intx_disabled(udev));
+}
+
+void uvfio_intx_set_armed(struct uvfio_dev *udev, bool armed)
+{
+	guard(spinlock_irqsave)(&udev->cmd_lock);
+	udev->intx_armed = armed;
+	__intx_update(udev);
+}
+
+/* For a line whose handler is gone; without one, it is off in any case. */
+static void intx_clear_masked(struct uvfio_dev *udev)
+{
+	guard(spinlock_irqsave)(&udev->cmd_lock);
+	udev->intx_masked = false;
+}
+
+/* A line without the disable bit is masked at the interrupt controller. */
+static void intx_set_masked(struct uvfio_dev *udev, bool masked)
+{
+	guard(spinlock_irqsave)(&udev->cmd_lock);
+
+	if (udev->intx_masked == masked)
+		return;
+	udev->intx_masked = masked;
+	if (udev->intx_maskable)
+		__intx_update(udev);
+	else if (masked)
+		disable_irq_nosync(udev->pdev->irq);
+	else
+		enable_irq(udev->pdev->irq);
+}
+
+/* True if it was ours, and then it is masked. */
+static bool intx_take(struct uvfio_dev *udev)
+{
+	guard(spinlock_irqsave)(&udev->cmd_lock);
+
+	if (udev->intx_maskable) {
+		/* In reset, the all-ones of an absent device look pending. */
+		if (uvfio_intx_disabled(udev) || READ_ONCE(udev->in_reset) ||
+		    !pci_check_and_mask_intx(udev->pdev))
+			return false;
+	} else {
+		disable_irq_nosync(udev->pdev->irq);
+	}
+	udev->intx_masked = true;
+	return true;
+}
+
+static irqreturn_t intx_handler(int irq, void *data)
+{
+	struct uvfio_dev *udev = data;
+	struct eventfd_ctx *trigger;
+
+	if (!intx_take(udev))
+		return IRQ_NONE;
+
+	trigger = READ_ONCE(udev->vectors[0].trigger);
+	if (trigger)
+		eventfd_signal(trigger);
+	return IRQ_HANDLED;
+}
+
+static irqreturn_t msi_handler(int irq, void *data)
+{
+	struct uvfio_vector *vector = data;
+	struct eventfd_ctx *trigger = READ_ONCE(vector->trigger);
+
+	if (trigger)
+		eventfd_signal(trigger);
+	return IRQ_HANDLED;
+}
+
+/* Vectors */
+
+static int vector_request(struct uvfio_dev *udev, unsigned int i,
+			  struct eventfd_ctx *trigger)
+{
+	struct uvfio_vector *vector = &udev->vectors[i];
+	struct pci_dev *pdev = udev->pdev;
+	int ret;
+
+	vector->name = kasprintf(GFP_KERNEL_ACCOUNT, "uvfio-%s[%u](%s)",
+				 mode_name[udev->irq_index], i, pci_name(pdev));
+	if (!vector->name)
+		return -ENOMEM;
+
+	WRITE_ONCE(vector->trigger, trigger);
+	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX) {
+		vector->irq = pdev->irq;
+		ret = request_irq(vector->irq, intx_handler,
+				  udev->intx_maskable ? IRQF_SHARED : 0,
+				  vector->name, udev);
+	} else {
+		vector->irq = pci_irq_vector(pdev, i);
+		ret = request_irq(vector->irq, msi_handler, 0, vector->name,
+				  vector);
+	}
+	if (ret) {
+		WRITE_ONCE(vector->trigger, NULL);
+		kfree(vector->name);
+		return ret;
+	}
+
+	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX)
+		uvfio_intx_set_armed(udev, true);
+	return 0;
+}
+
+/* Returns the eventfd, which no handler uses any more. */
+static struct eventfd_ctx *vector_release(struct uvfio_dev *udev, unsigned int i)
+{
+	struct uvfio_vector *vector = &udev->vectors[i];
+	bool intx = udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX;
+	struct eventfd_ctx *trigger = vector->trigger;
+
+	if (intx)
+		uvfio_intx_set_armed(udev, false);
+	free_irq(vector->irq, intx ? (void *)udev : vector);
+	if (intx)
+		intx_clear_masked(udev);
+	WRITE_ONCE(vector->trigger, NULL);
+	kfree(vector->name);
+	return trigger;
+}
+
+static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
+{
+	unsigned int flag = index == VFIO_PCI_MSI_IRQ_INDEX ? PCI_IRQ_MSI :
+							      PCI_IRQ_MSIX;
+	struct uvfio_vector *vectors;
+	int ret = 0;
+
+	vectors = kcalloc(count, sizeof(*vectors), GFP_KERNEL_ACCOUNT);
+	if (!vectors)
+		return -ENOMEM;
+
+	if (index != VFIO_PCI_INTX_IRQ_INDEX)
+		ret = pci_alloc_irq_vectors(udev->pdev, count, count, flag);
+	if (ret < 0) {
+		kfree(vectors);
+		return ret;
+	}
+
+	udev->vectors = vectors;
+	udev->num_vectors = count;
+	udev->irq_index = index;
+	return 0;
+}
+
+/**
+ * uvfio_irqs_disable - tear the mode in use down, if any
+ * @udev: device_lock, mem_rwsem for write and memory decoding on
+ *
+ * No handler runs and no eventfd is held when it returns.
+ */
+void uvfio_irqs_disable(struct uvfio_dev *udev)
+{
+	unsigned int i;
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (udev->irq_index < 0)
+		return;
+
+	for (i = 0; i < udev->num_vectors; i++)
+		if (udev->vectors[i].trigger)
+			eventfd_ctx_put(vector_release(udev, i));
+	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX) {
+		pci_free_irq_vectors(udev->pdev);
+		/* The PCI core turned INTx on again. */
+		uvfio_intx_set_armed(udev, false);
+	}
+
+	kfree(udev->vectors);
+	udev->vectors = NULL;
+	udev->num_vectors = 0;
+	udev->irq_index = -1;
+}
+
+static void put_triggers(struct eventfd_ctx **triggers, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (triggers[i])
+			eventfd_ctx_put(triggers[i]);
+	kfree(triggers);
+}
+
+/* The eventfds of @count descriptors, NULL for -1; all or none. */
+static struct eventfd_ctx **get_triggers(const s32 *fds, unsigned int count)
+{
+	struct eventfd_ctx **triggers, *trigger;
+	unsigned int i;
+
+	triggers = kcalloc(count, sizeof(*triggers), GFP_KERNEL_ACCOUNT);
+	if (!triggers)
+		return ERR_PTR(-ENOMEM);
+
+	for (i = 0; i < count; i++) {
+		if (fds[i] == -1)
+			continue;
+		trigger = eventfd_ctx_fdget(fds[i]);
+		if (IS_ERR(trigger)) {
+			put_triggers(triggers, i);
+			return ERR_CAST(trigger);
+		}
+		triggers[i] = trigger;
+	}
+	return triggers;
+}
+
+/*
+ * Gives vectors @start.. the eventfds in @triggers and puts there what each had
+ * before. All of them or none: what can fail comes first. A vector is requested
+ * with its eventfd in place, or an interrupt that waits for it would be lost.
+ */
+static int exchange_triggers(struct uvfio_dev *udev, unsigned int start,
+			     struct eventfd_ctx **triggers, unsigned int count)
+{
+	struct uvfio_vector *vectors = udev->vectors + start;
+	struct eventfd_ctx *old;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < count; i++) {
+		vectors[i].fresh = triggers[i] && !vectors[i].trigger;
+		if (!vectors[i].fresh)
+			continue;
+		ret = vector_request(udev, start + i, triggers[i]);
+		if (ret)
+			goto err_release;
+	}
+
+	for (i = 0; i < count; i++) {
+		old = vectors[i].trigger;
+		if (vectors[i].fresh) {
+			old = NULL;
+		} else if (triggers[i]) {
+			WRITE_ONCE(vectors[i].trigger, triggers[i]);
+			synchronize_irq(vectors[i].irq);
+		} else if (old) {
+			vector_release(udev, start + i);
+		}
+		triggers[i] = old;
+	}
+	return 0;
+
+err_release:
+	while (i--)
+		if (vectors[i].fresh)
+			vector_release(udev, start + i);
+	return ret;
+}
+
+static int set_eventfds(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+			const s32 *fds)
+{
+	struct eventfd_ctx **triggers;
+	bool enabled = false;
+	int ret = 0;
+
+	triggers = get_triggers(fds, set->count);
+	if (IS_ERR(triggers))
+		return PTR_ERR(triggers);
+
+	if (udev->irq_index < 0) {
+		ret = mode_enable(udev, set->index, set->start + set->count);
+		enabled = !ret;
+	} else if (udev->irq_index != set->index ||
+		   set->start + set->count > udev->num_vectors) {
+		ret = -EINVAL;
+	}
+	if (!ret)
+		ret = exchange_triggers(udev, set->start, triggers, set->count);
+	if (ret && enabled)
+		uvfio_irqs_disable(udev);
+
+	put_triggers(triggers, set->count);
+	return ret;
+}
+
+static int set_intx_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+			 bool masked)
+{
+	if (set->index != VFIO_PCI_INTX_IRQ_INDEX || set->count != 1 ||
+	    udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX ||
+	    !udev->vectors[0].trigger)
+		return -EINVAL;
+
+	intx_set_masked(udev, masked);
+	return 0;
+}
+
+/**
+ * uvfio_irqs_set - VFIO_DEVICE_SET_IRQS
+ * @udev: device_lock, mem_rwsem for write and memory decoding on
+ * @set: the arguments
+ * @data: what follows them: of the length that the flags and the count give
+ *
+ * A call that fails leaves every vector as it was.
+ */
+int uvfio_irqs_set(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+		   const void *data)
+{
+	unsigned int max = max_vectors(udev, set->index);
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (set->start >= max || set->count > max - set->start)
+		return -EINVAL;
+
+	switch (set->flags) {
+	case VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER:
+		return set->count ? set_eventfds(udev, set, data) : -EINVAL;
+	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER:
+		if (set->count || set->start)
+			return -EINVAL;
+		if (udev->irq_index == set->index)
+			uvfio_irqs_disable(udev);
+		return 0;
+	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK:
+		return set_intx_mask(udev, set, true);
+	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK:
+		return set_intx_mask(udev, set, false);
+	default:
+		return -EINVAL;
+	}
+}

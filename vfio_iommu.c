@@ -1,0 +1,1020 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * I/O address spaces: domains, the IOMMU groups attached to them, and mappings.
+ *
+ * A domain is empty until the first group attaches; that group's IOMMU gives it
+ * its page table, which then stays for the domain's life. A group belongs to one
+ * domain or to none: group_list is the register of who owns what, and the IOMMU
+ * core (DMA ownership) keeps kernel drivers out meanwhile.
+ *
+ * A mapping is a contiguous IOVA range [iova, last], both inclusive, of pages of
+ * one process. Mappings never overlap. One that is being made or removed is
+ * *busy*: it holds its IOVA range so that nobody else gets it, but pinning and
+ * page-table work go on without any lock, and to other calls it is not there.
+ *
+ * What is pinned is kept as runs of contiguous pages, because the IOMMU's page
+ * table knows them only as long as they are mapped.
+ */
+#define pr_fmt(fmt) "uvfio: " fmt
+
+#include <linux/file.h>
+#include <linux/iommu.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "uvfio.h"
+
+static unsigned int dma_entry_limit = U16_MAX;
+module_param(dma_entry_limit, uint, 0644);
+MODULE_PARM_DESC(dma_entry_limit,
+		 "Mappings that one domain may have (default 65535)");
+
+static bool allow_unsafe_interrupts;
+module_param(allow_unsafe_interrupts, bool, 0644);
+MODULE_PARM_DESC(allow_unsafe_interrupts,
+		 "Hand out devices without interrupt remapping: their user can forge interrupts (default off)");
+
+/* Pages first .. first + count - 1: pfn in the high bits, count - 1 below. */
+#define RUN_COUNT_BITS	24
+#define RUN_MAX		BIT(RUN_COUNT_BITS)
+
+struct run_chunk {
+	struct run_chunk *next;
+	u64 runs[PAGE_SIZE / sizeof(u64) - 1];
+};
+
+/* Append-only; the last run may still grow. */
+struct run_list {
+	u64 first;		/* the only run of a small mapping */
+	struct run_chunk *chunks;
+	struct run_chunk *tail;
+	size_t count;
+};
+
+struct uvfio_map {
+	struct rb_node node;		/* domain->maps; domain->map_lock */
+	struct list_head link;		/* of whoever made it busy */
+	bool busy;			/* domain->map_lock */
+
+	/* Fixed once made; used by whoever holds it busy. */
+	u64 iova, last;
+	int prot;
+	struct mm_struct *mm;		/* grabbed; charged for the pages */
+	u64 mapped;			/* bytes in the IOMMU, from iova on */
+	struct run_list pinned;
+};
+
+/* IOVAs start .. last inclusive that devices of the domain can use. */
+struct window {
+	u64 start, last;
+};
+
+struct windows {
+	size_t count;
+	struct window w[];
+};
+
+/* An IOMMU group with at least one attached device. */
+struct uvfio_group {
+	struct list_head link;			/* group_list */
+	struct iommu_group *iommu_group;	/* its bound devices hold it */
+	struct uvfio_domain *domain;		/* its attached devices do */
+	unsigned int devices;
+};
+
+struct uvfio_domain {
+	refcount_t users;
+	struct work_struct free_work;
+	struct mutex map_lock;
+	struct rb_root maps;
+	unsigned int num_maps;
+	struct windows *windows;	/* map_lock and group_lock to write */
+	bool coherent;			/* no-snoop is overruled; as windows */
+	/*
+	 * Set once under map_lock by the first attach; whoever saw it set may
+	 * use it without the lock as long as it holds the domain.
+	 */
+	struct iommu_domain *iommu;
+};
+
+static DEFINE_MUTEX(group_lock);	/* group_list and all attachments */
+static LIST_HEAD(group_list);
+static struct workqueue_struct *free_wq;
+
+/* Run lists */
+
+static u64 *run_slot(struct run_list *list)
+{
+	size_t i = list->count - 1;	/* of the last run, first is number 0 */
+
+	return i ? &list->tail->runs[(i - 1) % ARRAY_SIZE(list->tail->runs)] :
+		   &list->first;
+}
+
+static u64 run_pfn(u64 run)
+{
+	return run >> RUN_COUNT_BITS;
+}
+
+static u64 run_pages(u64 run)
+{
+	return (run & (RUN_MAX - 1)) + 1;
+}
+
+/* True if @pfn only made the last run longer. */
+static bool run_extend(struct run_list *list, u64 pfn)
+{
+	u64 *run;
+
+	if (!list->count)
+		return false;
+
+	run = run_slot(list);
+	if (run_pfn(*run) + run_pages(*run) != pfn || run_pages(*run) == RUN_MAX)
+		return false;
+
+	(*run)++;
+	return true;
+}
+
+static int run_add(struct run_list *list, u64 pfn)
+{
+	size_t in_chunks = list->count ? list->count - 1 : 0;
+
+	if (list->count && in_chunks % ARRAY_SIZE(list->tail->runs) == 0) {
+		struct run_chunk *chunk;
+
+		BUILD_BUG_ON(sizeof(*chunk) > PAGE_SIZE);
+		chunk = kmalloc(sizeof(*chunk), GFP_KERNEL_ACCOUNT);
+		if (!chunk)
+			return -ENOMEM;
+
+		chunk->next = NULL;
+		if (list->tail)
+			list->tail->next = chunk;
+		else
+			list->chunks = chunk;
+		list->tail = chunk;
+	}
+
+	list->count++;
+	*run_slot(list) = pfn << RUN_COUNT_BITS;
+	return 0;
+}
+
+static void unpin_run(u64 run, bool dirty)
+{
+	unpin_user_page_range_dirty_lock(pfn_to_page(run_pfn(run)),
+					 run_pages(run), dirty);
+}
+
+static void unpin_runs(struct run_list *list, bool dirty)
+{
+	size_t left = list->count, i;
+	struct run_chunk *chunk;
+
+	if (!left)
+		return;
+
+	unpin_run(list->first, dirty);
+	left--;
+	while ((chunk = list->chunks)) {
+		size_t n = min(left, ARRAY_SIZE(chunk->runs));
+
+		for (i = 0; i < n; i++)
+			unpin_run(chunk->runs[i], dirty);
+		left -= n;
+		list->chunks = chunk->next;
+		kfree(chunk);
+		cond_resched();
+	}
+}
+
+/* Mappings */
+
+/*
+ * Pinned pages are charged to mm->pinned_vm (VmPin), which is atomic, and not to
+ * locked_vm, whose lock is the mmap lock: a process can keep that held (a fault
+ * on a FUSE page), and releasing a revoked device's pages must not wait for it.
+ */
+static int charge(struct mm_struct *mm, u64 npages)
+{
+	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	u64 pinned = atomic64_add_return(npages, &mm->pinned_vm);
+
+	if (pinned + READ_ONCE(mm->locked_vm) <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+
+	atomic64_sub(npages, &mm->pinned_vm);
+	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow to pin %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
+			    current->comm, task_pid_nr(current),
+			    rlimit(RLIMIT_MEMLOCK) >> 10,
+			    npages << (PAGE_SHIFT - 10));
+	return -ENOMEM;
+}
+
+static u64 map_pages(const struct uvfio_map *map)
+{
+	return (map->last - map->iova + 1) >> PAGE_SHIFT;
+}
+
+/* Puts the last run into the IOMMU; it will not grow any more. */
+static int map_last_run(struct iommu_domain *iommu, struct uvfio_map *map)
+{
+	u64 run = *run_slot(&map->pinned);
+	size_t size = run_pages(run) << PAGE_SHIFT;
+	int ret;
+
+	ret = iommu_map(iommu, map->iova + map->mapped,
+			run_pfn(run) << PAGE_SHIFT, size, map->prot, GFP_KERNEL);
+	if (!ret)
+		map->mapped += size;
+	/* Some IOMMUs translate fewer bits than they say: out of range, too. */
+	return ret && ret != -ENOMEM ? -EINVAL : ret;
+}
+
+/* Takes over the pins of all @n pages, also on failure. */
+static int map_add_pages(struct iommu_domain *iommu, struct uvfio_map *map,
+			 struct page **pages, size_t n)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < n; i++) {
+		u64 pfn = page_to_pfn(pages[i]);
+
+		if (run_extend(&map->pinned, pfn))
+			continue;
+
+		ret = map->pinned.count ? map_last_run(iommu, map) : 0;
+		if (!ret)
+			ret = run_add(&map->pinned, pfn);
+		if (ret) {
+			unpin_user_pages(pages + i, n - i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* Pins and maps all of @map; what is done on failure is for map_destroy(). */
+static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr)
+{
+	unsigned int gup = FOLL_LONGTERM;
+	struct page *few[16], **pages = few;
+	size_t room = ARRAY_SIZE(few);
+	u64 left = map_pages(map);
+	int ret = 0;
+
+	if (map->prot & IOMMU_WRITE)
+		gup |= FOLL_WRITE;
+
+	if (left > room) {
+		pages = (struct page **)__get_free_page(GFP_KERNEL_ACCOUNT);
+		if (!pages)
+			return -ENOMEM;
+		room = PAGE_SIZE / sizeof(*pages);
+	}
+
+	while (left && !ret) {
+		int n = pin_user_pages_fast(vaddr, min_t(u64, left, room), gup,
+					    pages);
+
+		if (n <= 0) {
+			ret = n ?: -EFAULT;
+			break;
+		}
+		ret = map_add_pages(iommu, map, pages, n);
+		vaddr += (u64)n << PAGE_SHIFT;
+		left -= n;
+
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	if (!ret)
+		ret = map_last_run(iommu, map);
+
+	if (pages != few)
+		free_page((unsigned long)pages);
+	return ret;
+}
+
+/*
+ * Takes a mapping out of the IOMMU, then gives its pages back, in that order. It
+ * must be busy, or the domain dying. The IOVA range stays reserved until the
+ * caller erases the node.
+ */
+static void map_empty(struct iommu_domain *iommu, struct uvfio_map *map)
+{
+	if (map->mapped)
+		WARN_ON(iommu_unmap(iommu, map->iova, map->mapped) != map->mapped);
+	unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
+	atomic64_sub(map_pages(map), &map->mm->pinned_vm);
+}
+
+static void map_free(struct uvfio_map *map)
+{
+	mmdrop(map->mm);
+	kfree(map);
+}
+
+static int cmp_overlap(const void *key, const struct rb_node *node)
+{
+	const struct uvfio_map *map = rb_entry(node, struct uvfio_map, node);
+	const struct window *range = key;
+
+	if (range->last < map->iova)
+		return -1;
+	return range->start > map->last;
+}
+
+static int cmp_insert(struct rb_node *new, const struct rb_node *node)
+{
+	const struct uvfio_map *map = rb_entry(new, struct uvfio_map, node);
+	struct window range = { map->iova, map->last };
+
+	return cmp_overlap(&range, node);
+}
+
+static struct uvfio_map *map_first(struct uvfio_domain *domain, u64 start,
+				   u64 last)
+{
+	struct window range = { start, last };
+
+	lockdep_assert_held(&domain->map_lock);
+	return rb_entry_safe(rb_find_first(&range, &domain->maps, cmp_overlap),
+			     struct uvfio_map, node);
+}
+
+static struct uvfio_map *map_next(struct uvfio_map *map, u64 last)
+{
+	struct uvfio_map *next = rb_entry_safe(rb_next(&map->node),
+					       struct uvfio_map, node);
+
+	return next && next->iova <= last ? next : NULL;
+}
+
+static bool in_windows(const struct windows *windows, u64 start, u64 last)
+{
+	size_t i;
+
+	for (i = 0; i < windows->count; i++)
+		if (start >= windows->w[i].start && last <= windows->w[i].last)
+			return true;
+	return false;
+}
+
+/* Makes the IOVA range of a busy mapping its own. */
+static int map_reserve(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	guard(mutex)(&domain->map_lock);
+
+	if (!domain->iommu)
+		return -EUNATCH;
+	if (!IS_ALIGNED(map->iova | (map->last + 1),
+			1UL << __ffs(domain->iommu->pgsize_bitmap)))
+		return -EINVAL;
+	if (!in_windows(domain->windows, map->iova, map->last))
+		return -EINVAL;
+	if (domain->num_maps >= READ_ONCE(dma_entry_limit)) {
+		pr_warn_ratelimited("%s[%d]: a domain has its limit of %u mappings: raise the module parameter dma_entry_limit\n",
+				    current->comm, task_pid_nr(current),
+				    domain->num_maps);
+		return -ENOSPC;
+	}
+	if (rb_find_add(&map->node, &domain->maps, cmp_insert))
+		return -EEXIST;
+
+	domain->num_maps++;
+	return 0;
+}
+
+static void map_publish(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	guard(mutex)(&domain->map_lock);
+	map->busy = false;
+}
+
+static void __map_unreserve(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	lockdep_assert_held(&domain->map_lock);
+	rb_erase(&map->node, &domain->maps);
+	domain->num_maps--;
+}
+
+static void map_unreserve(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	guard(mutex)(&domain->map_lock);
+	__map_unreserve(domain, map);
+}
+
+/**
+ * uvfio_domain_map - pin memory of the calling process and map it
+ * @domain: held by the caller; no lock is
+ * @cmd: the arguments
+ */
+int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
+{
+	const struct vfio_iommu_type1_dma_map *arg = &cmd->map;
+	struct uvfio_map *map;
+	int ret;
+
+	if (arg->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE) ||
+	    !arg->flags)
+		return -EINVAL;
+	if (!arg->size || !PAGE_ALIGNED(arg->vaddr | arg->iova | arg->size) ||
+	    arg->vaddr + arg->size - 1 < arg->vaddr ||
+	    arg->iova + arg->size - 1 < arg->iova)
+		return -EINVAL;
+
+	map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return -ENOMEM;
+
+	map->busy = true;
+	map->iova = arg->iova;
+	map->last = arg->iova + arg->size - 1;
+	map->prot = IOMMU_CACHE;
+	if (arg->flags & VFIO_DMA_MAP_FLAG_READ)
+		map->prot |= IOMMU_READ;
+	if (arg->flags & VFIO_DMA_MAP_FLAG_WRITE)
+		map->prot |= IOMMU_WRITE;
+	map->mm = current->mm;
+	mmgrab(map->mm);
+
+	ret = map_reserve(domain, map);
+	if (ret)
+		goto err_free;
+	ret = charge(map->mm, map_pages(map));
+	if (ret)
+		goto err_unreserve;
+	ret = map_fill(domain->iommu, map, arg->vaddr);
+	if (ret)
+		goto err_empty;
+
+	map_publish(domain, map);
+	return 0;
+
+err_empty:
+	map_empty(domain->iommu, map);
+err_unreserve:
+	map_unreserve(domain, map);
+err_free:
+	map_free(map);
+	return ret;
+}
+
+/* Makes busy all mappings inside start .. last; -EINVAL if that cuts one. */
+static int maps_take(struct uvfio_domain *domain, u64 start, u64 last,
+		     struct list_head *taken)
+{
+	struct uvfio_map *map;
+
+	guard(mutex)(&domain->map_lock);
+
+	if (!domain->iommu)
+		return -EUNATCH;
+
+	for (map = map_first(domain, start, last); map; map = map_next(map, last))
+		if (!map->busy && (map->iova < start || map->last > last))
+			return -EINVAL;
+
+	for (map = map_first(domain, start, last); map; map = map_next(map, last)) {
+		if (map->busy)
+			continue;
+		map->busy = true;
+		list_add_tail(&map->link, taken);
+	}
+	return 0;
+}
+
+/**
+ * uvfio_domain_unmap - remove mappings
+ * @domain: held by the caller; no lock is
+ * @cmd: the arguments; size returns what was unmapped
+ */
+int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
+{
+	struct vfio_iommu_type1_dma_unmap *arg = &cmd->unmap;
+	struct uvfio_map *map, *next;
+	u64 last = U64_MAX, bytes = 0;
+	LIST_HEAD(taken);
+	int ret;
+
+	if (arg->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)
+		return -EINVAL;
+	if (arg->flags & VFIO_DMA_UNMAP_FLAG_ALL) {
+		if (arg->iova || arg->size)
+			return -EINVAL;
+	} else {
+		last = arg->iova + arg->size - 1;
+		if (!arg->size || !PAGE_ALIGNED(arg->iova | arg->size) ||
+		    last < arg->iova)
+			return -EINVAL;
+	}
+
+	ret = maps_take(domain, arg->iova, last, &taken);
+	if (ret)
+		return ret;
+
+	list_for_each_entry(map, &taken, link) {
+		map_empty(domain->iommu, map);
+		bytes += map->last - map->iova + 1;
+		cond_resched();
+	}
+	scoped_guard(mutex, &domain->map_lock)
+		list_for_each_entry(map, &taken, link)
+			__map_unreserve(domain, map);
+	list_for_each_entry_safe(map, next, &taken, link)
+		map_free(map);
+
+	arg->size = bytes;
+	return 0;
+}
+
+/* Windows */
+
+/* Cuts start .. last out of @windows, which has room for one more entry. */
+static void windows_cut(struct windows *windows, u64 start, u64 last)
+{
+	struct window *w = windows->w;
+	size_t i = 0;
+
+	while (i < windows->count) {
+		bool below = w[i].start < start, above = w[i].last > last;
+
+		if (w[i].start > last || w[i].last < start) {
+			i++;
+		} else if (below && above) {
+			memmove(&w[i + 1], &w[i],
+				(windows->count - i) * sizeof(*w));
+			windows->count++;
+			w[i].last = start - 1;
+			w[i + 1].start = last + 1;
+			i += 2;
+		} else if (below) {
+			w[i++].last = start - 1;
+		} else if (above) {
+			w[i++].start = last + 1;
+		} else {
+			windows->count--;
+			memmove(&w[i], &w[i + 1],
+				(windows->count - i) * sizeof(*w));
+		}
+	}
+}
+
+static size_t list_length(const struct list_head *head)
+{
+	const struct list_head *pos;
+	size_t n = 0;
+
+	list_for_each(pos, head)
+		n++;
+	return n;
+}
+
+/*
+ * @old (NULL: the whole aperture) without what @group has reserved: firmware
+ * ranges and the doorbell of its interrupts. Does not free @old.
+ */
+static struct windows *windows_narrow(const struct windows *old,
+				      struct iommu_domain *iommu,
+				      struct iommu_group *group)
+{
+	struct iommu_resv_region *resv;
+	struct windows *new;
+	LIST_HEAD(resvs);
+	int ret;
+
+	ret = iommu_get_group_resv_regions(group, &resvs);
+	if (ret)
+		return ERR_PTR(ret);
+
+	new = kzalloc(struct_size(new, w, (old ? old->count : 1) +
+					  list_length(&resvs)),
+		      GFP_KERNEL_ACCOUNT);
+	if (new && old) {
+		memcpy(new, old, struct_size(old, w, old->count));
+	} else if (new) {
+		new->count = 1;
+		new->w[0].start = iommu->geometry.aperture_start;
+		new->w[0].last = iommu->geometry.aperture_end;
+	}
+
+	list_for_each_entry(resv, &resvs, list)
+		if (new && resv->length &&
+		    resv->type != IOMMU_RESV_DIRECT_RELAXABLE)
+			windows_cut(new, resv->start,
+				    resv->start + resv->length - 1);
+
+	while ((resv = list_first_entry_or_null(&resvs, typeof(*resv), list))) {
+		list_del(&resv->list);
+		kfree(resv);
+	}
+	return new ?: ERR_PTR(-ENOMEM);
+}
+
+/* Puts @new in force if no mapping is in the way; returns what was before. */
+static struct windows *windows_swap(struct uvfio_domain *domain,
+				    struct windows *new)
+{
+	struct windows *old = domain->windows;
+	struct uvfio_map *map;
+
+	lockdep_assert_held(&group_lock);
+	guard(mutex)(&domain->map_lock);
+
+	for (map = map_first(domain, 0, U64_MAX); map;
+	     map = map_next(map, U64_MAX))
+		if (!in_windows(new, map->iova, map->last))
+			return ERR_PTR(-EINVAL);
+	domain->windows = new;
+	return old;
+}
+
+/* Domains */
+
+struct uvfio_domain *uvfio_domain_alloc(void)
+{
+	struct uvfio_domain *domain;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL_ACCOUNT);
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+
+	refcount_set(&domain->users, 1);
+	mutex_init(&domain->map_lock);
+	domain->maps = RB_ROOT;
+	return domain;
+}
+
+/* Nobody can be mapping or attached: those would hold the domain. */
+static void domain_free(struct uvfio_domain *domain)
+{
+	struct uvfio_map *map, *next;
+
+	rbtree_postorder_for_each_entry_safe(map, next, &domain->maps, node) {
+		map_empty(domain->iommu, map);
+		map_free(map);
+		cond_resched();
+	}
+	if (domain->iommu)
+		iommu_domain_free(domain->iommu);
+	mutex_destroy(&domain->map_lock);
+	kfree(domain->windows);
+	kfree(domain);
+}
+
+static void domain_free_work(struct work_struct *work)
+{
+	domain_free(container_of(work, struct uvfio_domain, free_work));
+}
+
+struct uvfio_domain *uvfio_domain_get(struct uvfio_domain *domain)
+{
+	refcount_inc(&domain->users);
+	return domain;
+}
+
+void uvfio_domain_put(struct uvfio_domain *domain)
+{
+	if (refcount_dec_and_test(&domain->users))
+		domain_free(domain);
+}
+
+/*
+ * For an unbind: dirtying the pages takes page locks, which a file system of the
+ * user's may hold, so the admin's task does not do it itself.
+ */
+static void domain_put_deferred(struct uvfio_domain *domain)
+{
+	if (refcount_dec_and_test(&domain->users)) {
+		INIT_WORK(&domain->free_work, domain_free_work);
+		queue_work(free_wq, &domain->free_work);
+	}
+}
+
+static u32 maps_left(const struct uvfio_domain *domain)
+{
+	unsigned int limit = READ_ONCE(dma_entry_limit);
+
+	return limit > domain->num_maps ? limit - domain->num_maps : 0;
+}
+
+static int add_window_cap(struct uvfio_caps *caps, u32 base,
+			  const struct windows *windows)
+{
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	size_t size = struct_size(cap, iova_ranges, windows->count);
+	size_t i;
+	int ret;
+
+	cap = kzalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!cap)
+		return -ENOMEM;
+
+	cap->header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
+	cap->header.version = 1;
+	cap->nr_iovas = windows->count;
+	for (i = 0; i < windows->count; i++) {
+		cap->iova_ranges[i].start = windows->w[i].start;
+		cap->iova_ranges[i].end = windows->w[i].last;
+	}
+	ret = uvfio_caps_add(caps, base, &cap->header, size);
+	kfree(cap);
+	return ret;
+}
+
+int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
+{
+	struct vfio_iommu_type1_info *info = &cmd->iommu_info;
+	struct vfio_iommu_type1_info_dma_avail avail = {
+		.header.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+		.header.version = 1,
+	};
+	u32 base = ALIGN(offsetofend(typeof(*info), cap_offset), sizeof(u64));
+	int ret;
+
+	guard(mutex)(&domain->map_lock);
+
+	if (!domain->iommu)
+		return -EUNATCH;
+
+	avail.avail = maps_left(domain);
+	ret = uvfio_caps_add(&cmd->caps, base, &avail.header, sizeof(avail)) ?:
+	      add_window_cap(&cmd->caps, base, domain->windows);
+	if (ret)
+		return ret;
+
+	info->flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
+	info->iova_pgsizes = domain->iommu->pgsize_bitmap & PAGE_MASK;
+	return 0;
+}
+
+/* The container calls of /dev/uiommu, for which type1 is the only type. */
+
+int uvfio_domain_api_version(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
+{
+	return VFIO_API_VERSION;
+}
+
+int uvfio_domain_check_extension(struct uvfio_domain *domain,
+				 struct uvfio_cmd *cmd)
+{
+	switch (cmd->value) {
+	case VFIO_TYPE1_IOMMU:
+	case VFIO_TYPE1v2_IOMMU:
+	case VFIO_UNMAP_ALL:
+		return 1;
+	case VFIO_DMA_CC_IOMMU:
+		return READ_ONCE(domain->coherent);
+	default:
+		return 0;
+	}
+}
+
+int uvfio_domain_set_iommu(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
+{
+	if (cmd->value != VFIO_TYPE1_IOMMU && cmd->value != VFIO_TYPE1v2_IOMMU)
+		return -EINVAL;
+	return 0;
+}
+
+/* Groups */
+
+static struct uvfio_group *group_find(struct iommu_group *iommu_group)
+{
+	struct uvfio_group *group;
+
+	lockdep_assert_held(&group_lock);
+	list_for_each_entry(group, &group_list, link)
+		if (group->iommu_group == iommu_group)
+			return group;
+	return NULL;
+}
+
+/* A group member that keeps the group from a user. */
+static int log_culprit(struct device *member, void *data)
+{
+	struct pci_dev *pdev = data;
+	struct device_driver *driver = READ_ONCE(member->driver);
+
+	if (!driver || driver == pdev->dev.driver)
+		return 0;
+
+	dev_warn_ratelimited(&pdev->dev,
+			     "its IOMMU group is in use: %s is bound to %s; unbind it, or bind it to uvfio too\n",
+			     dev_name(member), driver->name);
+	return 0;
+}
+
+/* The page table for a first group: like @pdev's IOMMU makes them. */
+static struct iommu_domain *iommu_alloc(struct pci_dev *pdev,
+					struct iommu_group *iommu_group)
+{
+	struct iommu_domain *iommu = iommu_paging_domain_alloc(&pdev->dev);
+	struct iommu_resv_region *resv;
+	LIST_HEAD(resvs);
+
+	if (IS_ERR(iommu))
+		return iommu;
+
+	/* An IOMMU that translates MSI writes wants a window for them. */
+	iommu_get_group_resv_regions(iommu_group, &resvs);
+	while ((resv = list_first_entry_or_null(&resvs, typeof(*resv), list))) {
+		if (resv->type == IOMMU_RESV_SW_MSI)
+			iommu_get_msi_cookie(iommu, resv->start);
+		list_del(&resv->list);
+		kfree(resv);
+	}
+	return iommu;
+}
+
+static bool enforce_coherency(struct iommu_domain *iommu)
+{
+	return iommu->ops->enforce_cache_coherency &&
+	       iommu->ops->enforce_cache_coherency(iommu);
+}
+
+/* The group is ours: bring it into the domain's page table. */
+static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
+		      struct iommu_group *iommu_group)
+{
+	struct iommu_domain *iommu = domain->iommu;
+	struct windows *narrow, *old;
+	int ret;
+
+	lockdep_assert_held(&group_lock);
+
+	if (!iommu)
+		iommu = iommu_alloc(pdev, iommu_group);
+	if (IS_ERR(iommu))
+		return PTR_ERR(iommu);
+
+	narrow = windows_narrow(domain->windows, iommu, iommu_group);
+	if (IS_ERR(narrow)) {
+		ret = PTR_ERR(narrow);
+		goto err_domain;
+	}
+	old = windows_swap(domain, narrow);
+	if (IS_ERR(old)) {
+		ret = PTR_ERR(old);
+		dev_warn_ratelimited(&pdev->dev, "a mapping of the domain lies in a range reserved for this device: unmap it before attaching\n");
+		goto err_windows;
+	}
+	ret = iommu_attach_group(iommu, iommu_group);
+	if (ret) {
+		dev_warn_ratelimited(&pdev->dev, "its IOMMU cannot share the page table of the domain (%d): use another /dev/uiommu for it\n",
+				     ret);
+		goto err_swap;
+	}
+
+	kfree(old);
+	mutex_lock(&domain->map_lock);
+	domain->coherent = enforce_coherency(iommu);
+	domain->iommu = iommu;
+	mutex_unlock(&domain->map_lock);
+	return 0;
+
+err_swap:
+	mutex_lock(&domain->map_lock);
+	domain->windows = old;
+	mutex_unlock(&domain->map_lock);
+	ret = ret == -ENOMEM ? ret : -EINVAL;
+err_windows:
+	kfree(narrow);
+err_domain:
+	if (!domain->iommu)
+		iommu_domain_free(iommu);
+	return ret;
+}
+
+/* The first device of a group: make the group the domain's. */
+static int group_claim(struct uvfio_domain *domain, struct pci_dev *pdev,
+		       struct iommu_group *iommu_group)
+{
+	struct uvfio_group *group;
+	int ret;
+
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return -ENOMEM;
+
+	ret = iommu_group_claim_dma_owner(iommu_group, domain);
+	if (ret) {
+		iommu_group_for_each_dev(iommu_group, pdev, log_culprit);
+		goto err_free;
+	}
+	ret = group_join(domain, pdev, iommu_group);
+	if (ret)
+		goto err_release;
+
+	group->iommu_group = iommu_group;
+	group->domain = domain;
+	group->devices = 1;
+	list_add(&group->link, &group_list);
+	return 0;
+
+err_release:
+	iommu_group_release_dma_owner(iommu_group);
+err_free:
+	kfree(group);
+	return ret;
+}
+
+static int group_attach(struct uvfio_domain *domain, struct pci_dev *pdev,
+			struct iommu_group *iommu_group)
+{
+	struct uvfio_group *group;
+
+	guard(mutex)(&group_lock);
+
+	group = group_find(iommu_group);
+	if (!group)
+		return group_claim(domain, pdev, iommu_group);
+
+	if (group->domain != domain) {
+		dev_warn_ratelimited(&pdev->dev, "IOMMU group %d belongs to another domain: its devices have to share one /dev/uiommu\n",
+				     iommu_group_id(iommu_group));
+		return -EBUSY;
+	}
+	group->devices++;
+	return 0;
+}
+
+/**
+ * uvfio_domain_attach - attach a device to a domain
+ * @domain: a reference is taken, for the device
+ * @pdev: with bus mastering off
+ */
+int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
+{
+	struct iommu_group *iommu_group = iommu_group_get(&pdev->dev);
+	int ret;
+
+	if (!iommu_group) {
+		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it; turn the IOMMU on (firmware setup, intel_iommu=on)\n");
+		return -EPERM;
+	}
+
+	if (msi_device_has_isolated_msi(&pdev->dev) ||
+	    READ_ONCE(allow_unsafe_interrupts)) {
+		ret = group_attach(domain, pdev, iommu_group);
+	} else {
+		dev_warn_ratelimited(&pdev->dev, "refused: no interrupt remapping, so it could forge interrupts; the module parameter allow_unsafe_interrupts=1 accepts that\n");
+		ret = -EPERM;
+	}
+	if (!ret)
+		uvfio_domain_get(domain);
+
+	/* The group stays as long as its device is bound. */
+	iommu_group_put(iommu_group);
+	return ret;
+}
+
+/**
+ * uvfio_domain_detach - undo uvfio_domain_attach()
+ * @domain: the device's reference is dropped
+ * @pdev: with bus mastering off
+ * @unbind: do not wait for what a user can delay
+ */
+void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
+			 bool unbind)
+{
+	struct iommu_group *iommu_group = iommu_group_get(&pdev->dev);
+	struct uvfio_group *group;
+
+	scoped_guard(mutex, &group_lock) {
+		group = group_find(iommu_group);
+		if (!WARN_ON(!group) && !--group->devices) {
+			list_del(&group->link);
+			iommu_detach_group(domain->iommu, iommu_group);
+			iommu_group_release_dma_owner(iommu_group);
+			kfree(group);
+		}
+	}
+	iommu_group_put(iommu_group);
+
+	if (unbind)
+		domain_put_deferred(domain);
+	else
+		uvfio_domain_put(domain);
+}
+
+int uvfio_iommu_init(void)
+{
+	free_wq = alloc_workqueue("uvfio", WQ_UNBOUND, 0);
+	return free_wq ? 0 : -ENOMEM;
+}
+
+void uvfio_iommu_exit(void)
+{
+	destroy_workqueue(free_wq);
+}

@@ -1,0 +1,718 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The front: the module, the nodes /dev/vfioN and /dev/uiommu, the one table of
+ * ioctls and the one of regions.
+ *
+ * File operations here only carry data between the user and the kernel and find
+ * who is to answer; what they call takes kernel pointers, so another front end
+ * can call it too. No lock is held while user memory is touched.
+ */
+#include <linux/cdev.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/nospec.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "uvfio.h"
+
+static dev_t uvfio_devt;
+static DEFINE_IDA(uvfio_ida);
+
+/* Ioctls */
+
+/* Which file answers a call: one number can mean two things. */
+enum uvfio_node {
+	ON_DEVICE = BIT(0),
+	ON_DOMAIN = BIT(1),
+};
+
+struct uvfio_op {
+	unsigned int nr;
+	u8 node;
+	bool no_domain;		/* answered before a domain is set */
+	bool out;		/* the struct returns results */
+	u8 min;			/* bytes of the mandatory members; 0: no struct */
+	u8 size;		/* bytes of the members known here */
+	u8 cap_offset;		/* where that member is; 0: no capabilities */
+	/* One of the two; what a device passes on to its domain has @domain. */
+	int (*device)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+	int (*domain)(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+};
+
+static int device_reset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	return uvfio_pci_reset(udev);
+}
+
+static struct uvfio_domain *domain_from_fd(int fd);
+
+static int device_domain_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	const struct uvfio_domain_set *arg = &cmd->domain_set;
+	struct uvfio_domain *domain;
+	int ret;
+
+	if (arg->flags || arg->domain_fd < -1)
+		return -EINVAL;
+
+	domain = arg->domain_fd == -1 ? uvfio_domain_alloc() :
+					domain_from_fd(arg->domain_fd);
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+
+	ret = uvfio_pci_attach(udev, domain);
+	uvfio_domain_put(domain);
+	return ret;
+}
+
+static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	uvfio_pci_detach(udev);
+	return 0;
+}
+
+#define ARG(type, last)	.min = offsetofend(type, last), .size = sizeof(type)
+#define CAPS(type)	.size = offsetofend(type, cap_offset), \
+			.cap_offset = offsetof(type, cap_offset)
+
+static const struct uvfio_op uvfio_ops[] = {
+	{ VFIO_DEVICE_GET_INFO, ON_DEVICE, .no_domain = true, .out = true,
+	  ARG(struct vfio_device_info, num_irqs),
+	  .device = uvfio_pci_info },
+	{ VFIO_DEVICE_GET_REGION_INFO, ON_DEVICE, .no_domain = true, .out = true,
+	  .min = offsetofend(struct vfio_region_info, offset),
+	  .size = sizeof(struct vfio_region_info),
+	  .cap_offset = offsetof(struct vfio_region_info, cap_offset),
+	  .device = uvfio_pci_region_info },
+	{ VFIO_DEVICE_GET_IRQ_INFO, ON_DEVICE, .no_domain = true, .out = true,
+	  ARG(struct vfio_irq_info, count),
+	  .device = uvfio_irqs_info },
+	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE,
+	  ARG(struct vfio_irq_set, count),
+	  .device = uvfio_pci_set_irqs },
+	{ VFIO_DEVICE_RESET, ON_DEVICE,
+	  .device = device_reset },
+	{ UVFIO_DOMAIN_SET, ON_DEVICE, .no_domain = true,
+	  ARG(struct uvfio_domain_set, domain_fd),
+	  .device = device_domain_set },
+	{ UVFIO_DOMAIN_UNSET, ON_DEVICE,
+	  .device = device_domain_unset },
+
+	{ UVFIO_IOMMU_GET_INFO, ON_DEVICE | ON_DOMAIN, .out = true,
+	  .min = offsetofend(struct vfio_iommu_type1_info, iova_pgsizes),
+	  CAPS(struct vfio_iommu_type1_info),
+	  .domain = uvfio_domain_info },
+	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN,
+	  ARG(struct vfio_iommu_type1_dma_map, size),
+	  .domain = uvfio_domain_map },
+	{ UVFIO_UNMAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
+	  ARG(struct vfio_iommu_type1_dma_unmap, size),
+	  .domain = uvfio_domain_unmap },
+
+	{ VFIO_GET_API_VERSION, ON_DOMAIN,
+	  .domain = uvfio_domain_api_version },
+	{ VFIO_CHECK_EXTENSION, ON_DOMAIN,
+	  .domain = uvfio_domain_check_extension },
+	{ VFIO_SET_IOMMU, ON_DOMAIN,
+	  .domain = uvfio_domain_set_iommu },
+	{ VFIO_IOMMU_GET_INFO, ON_DOMAIN, .out = true,
+	  .min = offsetofend(struct vfio_iommu_type1_info, iova_pgsizes),
+	  CAPS(struct vfio_iommu_type1_info),
+	  .domain = uvfio_domain_info },
+	{ VFIO_IOMMU_MAP_DMA, ON_DOMAIN,
+	  ARG(struct vfio_iommu_type1_dma_map, size),
+	  .domain = uvfio_domain_map },
+	{ VFIO_IOMMU_UNMAP_DMA, ON_DOMAIN, .out = true,
+	  ARG(struct vfio_iommu_type1_dma_unmap, size),
+	  .domain = uvfio_domain_unmap },
+};
+
+static const struct uvfio_op *op_find(enum uvfio_node node, unsigned int nr)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(uvfio_ops); i++)
+		if (uvfio_ops[i].nr == nr && uvfio_ops[i].node & node)
+			return &uvfio_ops[i];
+	return NULL;
+}
+
+/* What follows struct vfio_irq_set: its length is the header's business. */
+static int fetch_irq_data(struct uvfio_cmd *cmd, void __user *arg)
+{
+	const struct vfio_irq_set *set = &cmd->irq_set;
+	size_t min = offsetofend(struct vfio_irq_set, count), len = 0;
+
+	if (set->count > UVFIO_MAX_VECTORS)
+		return -EINVAL;
+	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		len = set->count * sizeof(s32);
+	if (set->argsz < min + len)
+		return -EINVAL;
+	if (!len)
+		return 0;
+
+	cmd->data = memdup_user(arg + min, len);
+	return PTR_ERR_OR_ZERO(cmd->data);
+}
+
+/* Reads argsz, then as much of the struct as both sides have; once each. */
+static int fetch(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		 void __user *arg)
+{
+	u32 argsz;
+
+	if (!op->min) {
+		cmd->value = (unsigned long)arg;
+		return 0;
+	}
+
+	if (get_user(argsz, (u32 __user *)arg))
+		return -EFAULT;
+	if (argsz < op->min)
+		return -EINVAL;
+	if (copy_from_user(cmd, arg, min_t(u32, argsz, op->size)))
+		return -EFAULT;
+	cmd->argsz = argsz;
+
+	return op->nr == VFIO_DEVICE_SET_IRQS ? fetch_irq_data(cmd, arg) : 0;
+}
+
+/* Writes back what fits: the capabilities whole or not at all. */
+static int give(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		void __user *arg)
+{
+	u32 room = cmd->argsz, base = ALIGN(op->size, sizeof(u64));
+
+	if (!op->out)
+		return 0;
+
+	if (op->cap_offset) {
+		u32 *cap_offset = (void *)cmd + op->cap_offset;
+
+		*cap_offset = 0;
+		if (!cmd->caps.size)
+			;
+		else if (room < base + cmd->caps.size)
+			cmd->argsz = base + cmd->caps.size;
+		else
+			*cap_offset = base;
+		if (*cap_offset && copy_to_user(arg + base, cmd->caps.buf,
+						cmd->caps.size))
+			return -EFAULT;
+	}
+	return copy_to_user(arg, cmd, min_t(u32, room, op->size)) ? -EFAULT : 0;
+}
+
+/**
+ * uvfio_caps_add - append a capability to the chain of a GET_*INFO call
+ * @caps: the chain
+ * @base: where in the user's buffer the chain will begin, in bytes
+ * @cap: the capability, id and version filled in
+ * @size: its bytes
+ */
+int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
+		   struct vfio_info_cap_header *cap, size_t size)
+{
+	struct vfio_info_cap_header *last;
+	size_t padded = ALIGN(size, sizeof(u64));
+	u32 at = 0;
+	void *buf;
+
+	buf = krealloc(caps->buf, caps->size + padded, GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return -ENOMEM;
+
+	memset(buf + caps->size, 0, padded);
+	memcpy(buf + caps->size, cap, size);
+	if (caps->size) {
+		for (last = buf; last->next; last = buf + at)
+			at = last->next - base;
+		last->next = base + caps->size;
+	}
+	caps->buf = buf;
+	caps->size += padded;
+	return 0;
+}
+
+/* A reference, which keeps the domain whatever happens to the device. */
+static struct uvfio_domain *domain_of_device(struct uvfio_dev *udev)
+{
+	int ret;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	return ret ? ERR_PTR(ret) : uvfio_domain_get(udev->domain);
+}
+
+/*
+ * DMA calls run without the device: they can take long, and a page that the user
+ * holds back must not hold back the device's lock.
+ */
+static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
+			 struct uvfio_cmd *cmd)
+{
+	struct uvfio_domain *domain;
+	int ret;
+
+	if (op->domain) {
+		domain = domain_of_device(udev);
+		if (IS_ERR(domain))
+			return PTR_ERR(domain);
+		ret = op->domain(domain, cmd);
+		uvfio_domain_put(domain);
+		return ret;
+	}
+
+	device_lock(&udev->pdev->dev);
+	ret = uvfio_gate(udev);
+	if (ret == -EUNATCH && op->no_domain)
+		ret = 0;
+	if (!ret)
+		ret = op->device(udev, cmd);
+	device_unlock(&udev->pdev->dev);
+	return ret;
+}
+
+static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
+			void __user *arg)
+{
+	const struct uvfio_op *op = op_find(node, nr);
+	struct uvfio_cmd cmd = {};
+	int ret;
+
+	if (!op)
+		return -ENOTTY;
+
+	ret = fetch(op, &cmd, arg);
+	if (!ret)
+		ret = node == ON_DEVICE ? run_on_device(op, object, &cmd) :
+					  op->domain(object, &cmd);
+	if (!ret)
+		ret = give(op, &cmd, arg);
+
+	if (!IS_ERR(cmd.data))
+		kfree(cmd.data);
+	kfree(cmd.caps.buf);
+	return ret;
+}
+
+/* Regions */
+
+struct uvfio_region {
+	u64 (*size)(struct uvfio_dev *udev, unsigned int index);
+	/* mem_rwsem is held for read, by write too unless @exclusive. */
+	int (*read)(struct uvfio_dev *udev, unsigned int index, u64 off,
+		    void *buf, size_t len);
+	int (*write)(struct uvfio_dev *udev, unsigned int index, u64 off,
+		     const void *buf, size_t len);
+	int (*mmap)(struct uvfio_dev *udev, unsigned int index,
+		    struct vm_area_struct *vma);
+	bool exclusive;
+};
+
+#define BAR_REGION { uvfio_bar_size, uvfio_bar_read, uvfio_bar_write, \
+		     uvfio_bar_mmap }
+
+static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
+	[VFIO_PCI_BAR0_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_BAR1_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_BAR2_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_BAR3_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_BAR4_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_BAR5_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_CONFIG_REGION_INDEX] = {
+		.size = uvfio_config_size,
+		.read = uvfio_config_read,
+		.write = uvfio_config_write,
+		.exclusive = true,
+	},
+};
+
+static const struct uvfio_region *region_at(loff_t pos, unsigned int *index)
+{
+	u64 i = (u64)pos >> UVFIO_REGION_SHIFT;
+
+	if (i >= ARRAY_SIZE(uvfio_regions))
+		return NULL;
+
+	*index = array_index_nospec(i, ARRAY_SIZE(uvfio_regions));
+	return &uvfio_regions[*index];
+}
+
+static int region_read(const struct uvfio_region *region, struct uvfio_dev *udev,
+		       unsigned int index, u64 off, void *buf, size_t len)
+{
+	int ret;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	if (!ret && udev->in_reset)
+		ret = -EIO;
+	return ret ?: region->read(udev, index, off, buf, len);
+}
+
+static int region_write(const struct uvfio_region *region,
+			struct uvfio_dev *udev, unsigned int index, u64 off,
+			const void *buf, size_t len)
+{
+	int ret;
+
+	if (region->exclusive)
+		down_write(&udev->mem_rwsem);
+	else
+		down_read(&udev->mem_rwsem);
+
+	ret = uvfio_gate(udev);
+	if (!ret && udev->in_reset)
+		ret = -EIO;
+	if (!ret)
+		ret = region->write(udev, index, off, buf, len);
+
+	if (region->exclusive)
+		up_write(&udev->mem_rwsem);
+	else
+		up_read(&udev->mem_rwsem);
+	return ret;
+}
+
+/* How much of a transfer lies in its region: -errno, or the bytes from @off. */
+static ssize_t region_clip(const struct uvfio_region *region,
+			   struct uvfio_dev *udev, unsigned int index, u64 off,
+			   size_t len)
+{
+	int ret;
+	u64 size;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	if (ret)
+		return ret;
+	if (!region || !region->size)
+		return -EINVAL;
+
+	size = region->size(udev, index);
+	if (off >= size)
+		return -EINVAL;
+	return min_t(u64, len, size - off);
+}
+
+/* Bytes that one turn carries through the buffer, keeping @off's alignment. */
+#define TURN	256
+
+static size_t turn_len(u64 off, size_t left)
+{
+	return min_t(size_t, left, TURN - off % sizeof(u64));
+}
+
+static ssize_t device_read(struct file *file, char __user *user, size_t len,
+			   loff_t *pos)
+{
+	struct uvfio_dev *udev = file->private_data;
+	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
+	const struct uvfio_region *region;
+	unsigned int index = 0;
+	size_t done = 0, n;
+	ssize_t todo;
+	u8 buf[TURN];
+	int ret = 0;
+
+	region = region_at(*pos, &index);
+	todo = region_clip(region, udev, index, off, len);
+	if (todo < 0)
+		return todo;
+
+	while (done < todo) {
+		n = turn_len(off + done, todo - done);
+		ret = region_read(region, udev, index, off + done, buf, n);
+		if (ret)
+			break;
+		if (copy_to_user(user + done, buf, n)) {
+			ret = -EFAULT;
+			break;
+		}
+		done += n;
+	}
+	*pos += done;
+	return done ?: ret;
+}
+
+static ssize_t device_write(struct file *file, const char __user *user,
+			    size_t len, loff_t *pos)
+{
+	struct uvfio_dev *udev = file->private_data;
+	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
+	const struct uvfio_region *region;
+	unsigned int index = 0;
+	size_t done = 0, n;
+	ssize_t todo;
+	u8 buf[TURN];
+	int ret = 0;
+
+	region = region_at(*pos, &index);
+	todo = region_clip(region, udev, index, off, len);
+	if (todo < 0)
+		return todo;
+
+	while (done < todo) {
+		n = turn_len(off + done, todo - done);
+		if (copy_from_user(buf, user + done, n)) {
+			ret = -EFAULT;
+			break;
+		}
+		ret = region_write(region, udev, index, off + done, buf, n);
+		if (ret)
+			break;
+		done += n;
+	}
+	*pos += done;
+	return done ?: ret;
+}
+
+static int device_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct uvfio_dev *udev = file->private_data;
+	const struct uvfio_region *region;
+	unsigned int index = 0;
+	int ret;
+
+	region = region_at((u64)vma->vm_pgoff << PAGE_SHIFT, &index);
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	if (ret)
+		return ret;
+	if (!region || !region->mmap)
+		return -EINVAL;
+	return region->mmap(udev, index, vma);
+}
+
+/* /dev/vfioN */
+
+static int device_open(struct inode *inode, struct file *file)
+{
+	struct uvfio_dev *udev = container_of(inode->i_cdev, struct uvfio_dev,
+					      cdev);
+	int ret;
+
+	device_lock(&udev->pdev->dev);
+	if (udev->gone)
+		ret = -ENODEV;
+	else if (udev->opened)
+		ret = -EBUSY;
+	else
+		ret = uvfio_pci_open(udev);
+	if (!ret) {
+		udev->opened = true;
+		udev->mapping = file->f_mapping;
+		file->private_data = udev;
+		get_device(&udev->dev);
+	}
+	device_unlock(&udev->pdev->dev);
+	return ret;
+}
+
+static int device_release(struct inode *inode, struct file *file)
+{
+	struct uvfio_dev *udev = file->private_data;
+
+	device_lock(&udev->pdev->dev);
+	if (!udev->gone)
+		uvfio_pci_close(udev);
+	udev->opened = false;
+	udev->mapping = NULL;
+	device_unlock(&udev->pdev->dev);
+
+	put_device(&udev->dev);
+	return 0;
+}
+
+static long device_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	return uvfio_ioctl(ON_DEVICE, file->private_data, nr,
+			   (void __user *)arg);
+}
+
+static const struct file_operations device_fops = {
+	.owner = THIS_MODULE,
+	.open = device_open,
+	.release = device_release,
+	.read = device_read,
+	.write = device_write,
+	.mmap = device_mmap,
+	.unlocked_ioctl = device_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = no_llseek,
+};
+
+/* /dev/uiommu */
+
+static int domain_open(struct inode *inode, struct file *file)
+{
+	struct uvfio_domain *domain = uvfio_domain_alloc();
+
+	if (IS_ERR(domain))
+		return PTR_ERR(domain);
+
+	file->private_data = domain;
+	return 0;
+}
+
+static int domain_release(struct inode *inode, struct file *file)
+{
+	uvfio_domain_put(file->private_data);
+	return 0;
+}
+
+static long domain_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+{
+	return uvfio_ioctl(ON_DOMAIN, file->private_data, nr,
+			   (void __user *)arg);
+}
+
+static const struct file_operations domain_fops = {
+	.owner = THIS_MODULE,
+	.open = domain_open,
+	.release = domain_release,
+	.unlocked_ioctl = domain_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = no_llseek,
+};
+
+static struct miscdevice domain_node = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "uiommu",
+	.mode = 0666,
+	.fops = &domain_fops,
+};
+
+/* A reference to the domain of an open /dev/uiommu. */
+static struct uvfio_domain *domain_from_fd(int fd)
+{
+	struct uvfio_domain *domain = ERR_PTR(-EINVAL);
+	struct file *file = fget(fd);
+
+	if (!file)
+		return ERR_PTR(-EBADF);
+	if (file->f_op == &domain_fops)
+		domain = uvfio_domain_get(file->private_data);
+	fput(file);
+	return domain;
+}
+
+/* Devices */
+
+static void device_free(struct device *dev)
+{
+	struct uvfio_dev *udev = container_of(dev, struct uvfio_dev, dev);
+
+	pci_dev_put(udev->pdev);
+	kfree(udev);
+}
+
+static struct class uvfio_class = {
+	.name = "uvfio",
+	.dev_release = device_free,
+};
+
+/**
+ * uvfio_dev_alloc - the object of a bound device, not visible yet
+ * @pdev: a reference is taken
+ *
+ * Undone by put_device().
+ */
+struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
+{
+	struct uvfio_dev *udev = kzalloc(sizeof(*udev), GFP_KERNEL);
+
+	if (!udev)
+		return ERR_PTR(-ENOMEM);
+
+	udev->pdev = pci_dev_get(pdev);
+	init_rwsem(&udev->mem_rwsem);
+	spin_lock_init(&udev->cmd_lock);
+	device_initialize(&udev->dev);
+	udev->dev.class = &uvfio_class;
+	udev->dev.parent = &pdev->dev;
+	cdev_init(&udev->cdev, &device_fops);
+	udev->cdev.owner = THIS_MODULE;
+	return udev;
+}
+
+/* Gives the device its number and its node: users may come from here on. */
+int uvfio_dev_register(struct uvfio_dev *udev)
+{
+	int ret;
+
+	udev->id = ida_alloc_max(&uvfio_ida, MINORMASK, GFP_KERNEL);
+	if (udev->id < 0)
+		return udev->id;
+
+	udev->dev.devt = MKDEV(MAJOR(uvfio_devt), udev->id);
+	ret = dev_set_name(&udev->dev, "vfio%d", udev->id);
+	if (!ret)
+		ret = cdev_device_add(&udev->cdev, &udev->dev);
+	if (ret)
+		ida_free(&uvfio_ida, udev->id);
+	return ret;
+}
+
+/* New opens fail; who has the device open keeps the object, not the device. */
+void uvfio_dev_unregister(struct uvfio_dev *udev)
+{
+	cdev_device_del(&udev->cdev, &udev->dev);
+	ida_free(&uvfio_ida, udev->id);
+}
+
+static int __init uvfio_init(void)
+{
+	int ret;
+
+	ret = uvfio_iommu_init();
+	if (ret)
+		return ret;
+	ret = alloc_chrdev_region(&uvfio_devt, 0, MINORMASK + 1, "uvfio");
+	if (ret)
+		goto err_iommu;
+	ret = class_register(&uvfio_class);
+	if (ret)
+		goto err_chrdev;
+	ret = misc_register(&domain_node);
+	if (ret)
+		goto err_class;
+	ret = uvfio_pci_register_driver();
+	if (ret)
+		goto err_misc;
+	return 0;
+
+err_misc:
+	misc_deregister(&domain_node);
+err_class:
+	class_unregister(&uvfio_class);
+err_chrdev:
+	unregister_chrdev_region(uvfio_devt, MINORMASK + 1);
+err_iommu:
+	uvfio_iommu_exit();
+	return ret;
+}
+module_init(uvfio_init);
+
+static void __exit uvfio_exit(void)
+{
+	uvfio_pci_unregister_driver();
+	misc_deregister(&domain_node);
+	class_unregister(&uvfio_class);
+	unregister_chrdev_region(uvfio_devt, MINORMASK + 1);
+	ida_destroy(&uvfio_ida);
+	uvfio_iommu_exit();
+}
+module_exit(uvfio_exit);
+
+MODULE_DESCRIPTION("PCI devices for unprivileged processes, on one fd each");
+MODULE_AUTHOR("uvfio maintainers");
+MODULE_LICENSE("GPL");
