@@ -92,22 +92,18 @@ static void __intx_update(struct uvfio_dev *udev)
 
 void uvfio_intx_set_armed(struct uvfio_dev *udev, bool armed)
 {
-	guard(spinlock_irqsave)(&udev->cmd_lock);
+	unsigned long flags;
+
+	spin_lock_irqsave(&udev->cmd_lock, flags);
 	udev->intx_armed = armed;
 	__intx_update(udev);
-}
-
-/* For a line whose handler is gone; without one, it is off in any case. */
-static void intx_clear_masked(struct uvfio_dev *udev)
-{
-	guard(spinlock_irqsave)(&udev->cmd_lock);
-	udev->intx_masked = false;
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
 }
 
 /* A line without the disable bit is masked at the interrupt controller. */
-static void intx_set_masked(struct uvfio_dev *udev, bool masked)
+static void __intx_set_masked(struct uvfio_dev *udev, bool masked)
 {
-	guard(spinlock_irqsave)(&udev->cmd_lock);
+	lockdep_assert_held(&udev->cmd_lock);
 
 	if (udev->intx_masked == masked)
 		return;
@@ -120,21 +116,54 @@ static void intx_set_masked(struct uvfio_dev *udev, bool masked)
 		enable_irq(udev->pdev->irq);
 }
 
-/* True if it was ours, and then it is masked. */
-static bool intx_take(struct uvfio_dev *udev)
+static void intx_set_masked(struct uvfio_dev *udev, bool masked)
 {
-	guard(spinlock_irqsave)(&udev->cmd_lock);
+	unsigned long flags;
 
-	if (udev->intx_maskable) {
-		/* In reset, the all-ones of an absent device look pending. */
-		if (uvfio_intx_disabled(udev) || READ_ONCE(udev->in_reset) ||
-		    !pci_check_and_mask_intx(udev->pdev))
-			return false;
-	} else {
-		disable_irq_nosync(udev->pdev->irq);
+	spin_lock_irqsave(&udev->cmd_lock, flags);
+	__intx_set_masked(udev, masked);
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
+}
+
+/* For a line whose handler is gone: with it went the controller's mask. */
+static void intx_forget_masked(struct uvfio_dev *udev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&udev->cmd_lock, flags);
+	udev->intx_masked = false;
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
+}
+
+/*
+ * True if it was ours, and then it is masked. In reset, the all-ones that an
+ * absent device reads as would look like a pending interrupt.
+ */
+static bool __intx_take(struct uvfio_dev *udev)
+{
+	lockdep_assert_held(&udev->cmd_lock);
+
+	if (!udev->intx_maskable) {
+		__intx_set_masked(udev, true);
+		return true;
 	}
+	if (uvfio_intx_disabled(udev) || READ_ONCE(udev->in_reset) ||
+	    !pci_check_and_mask_intx(udev->pdev))
+		return false;
+
 	udev->intx_masked = true;
 	return true;
+}
+
+static bool intx_take(struct uvfio_dev *udev)
+{
+	unsigned long flags;
+	bool ours;
+
+	spin_lock_irqsave(&udev->cmd_lock, flags);
+	ours = __intx_take(udev);
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
+	return ours;
 }
 
 static irqreturn_t intx_handler(int irq, void *data)
@@ -208,7 +237,7 @@ static struct eventfd_ctx *vector_release(struct uvfio_dev *udev, unsigned int i
 		uvfio_intx_set_armed(udev, false);
 	free_irq(vector->irq, intx ? (void *)udev : vector);
 	if (intx)
-		intx_clear_masked(udev);
+		intx_forget_masked(udev);
 	WRITE_ONCE(vector->trigger, NULL);
 	kfree(vector->name);
 	return trigger;

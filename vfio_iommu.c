@@ -90,7 +90,7 @@ struct uvfio_group {
 struct uvfio_domain {
 	refcount_t users;
 	struct work_struct free_work;
-	struct mutex map_lock;
+	struct mutex map_lock;		/* maps, num_maps */
 	struct rb_root maps;
 	unsigned int num_maps;
 	struct windows *windows;	/* map_lock and group_lock to write */
@@ -231,7 +231,8 @@ static int map_last_run(struct iommu_domain *iommu, struct uvfio_map *map)
 	int ret;
 
 	ret = iommu_map(iommu, map->iova + map->mapped,
-			run_pfn(run) << PAGE_SHIFT, size, map->prot, GFP_KERNEL);
+			run_pfn(run) << PAGE_SHIFT, size, map->prot,
+			GFP_KERNEL_ACCOUNT);
 	if (!ret)
 		map->mapped += size;
 	/* Some IOMMUs translate fewer bits than they say: out of range, too. */
@@ -262,17 +263,28 @@ static int map_add_pages(struct iommu_domain *iommu, struct uvfio_map *map,
 	return 0;
 }
 
+static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
+{
+	int ret;
+
+	if (prot & IOMMU_WRITE)
+		return pin_user_pages_fast(vaddr, n, FOLL_LONGTERM | FOLL_WRITE,
+					   pages);
+
+	ret = pin_user_pages_fast(vaddr, n, UVFIO_PIN_READ, pages);
+	/* A shared mapping without write permission has nothing to unshare. */
+	if (ret == -EFAULT && UVFIO_PIN_READ != FOLL_LONGTERM)
+		ret = pin_user_pages_fast(vaddr, n, FOLL_LONGTERM, pages);
+	return ret;
+}
+
 /* Pins and maps all of @map; what is done on failure is for map_destroy(). */
 static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr)
 {
-	unsigned int gup = FOLL_LONGTERM;
 	struct page *few[16], **pages = few;
 	size_t room = ARRAY_SIZE(few);
 	u64 left = map_pages(map);
 	int ret = 0;
-
-	if (map->prot & IOMMU_WRITE)
-		gup |= FOLL_WRITE;
 
 	if (left > room) {
 		pages = (struct page **)__get_free_page(GFP_KERNEL_ACCOUNT);
@@ -282,8 +294,8 @@ static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr
 	}
 
 	while (left && !ret) {
-		int n = pin_user_pages_fast(vaddr, min_t(u64, left, room), gup,
-					    pages);
+		int n = pin_pages(vaddr, min_t(u64, left, room), map->prot,
+				  pages);
 
 		if (n <= 0) {
 			ret = n ?: -EFAULT;
@@ -683,19 +695,26 @@ struct uvfio_domain *uvfio_domain_get(struct uvfio_domain *domain)
 	return domain;
 }
 
+/**
+ * uvfio_domain_put - drop a reference, with no lock held
+ * @domain: or NULL
+ *
+ * The last one unpins, and to dirty a page takes its lock, which a file system of
+ * the user's can hold as long as it likes.
+ */
 void uvfio_domain_put(struct uvfio_domain *domain)
 {
-	if (refcount_dec_and_test(&domain->users))
+	if (domain && refcount_dec_and_test(&domain->users))
 		domain_free(domain);
 }
 
-/*
- * For an unbind: dirtying the pages takes page locks, which a file system of the
- * user's may hold, so the admin's task does not do it itself.
+/**
+ * uvfio_domain_put_deferred - uvfio_domain_put() for whoever must not wait
+ * @domain: or NULL
  */
-static void domain_put_deferred(struct uvfio_domain *domain)
+void uvfio_domain_put_deferred(struct uvfio_domain *domain)
 {
-	if (refcount_dec_and_test(&domain->users)) {
+	if (domain && refcount_dec_and_test(&domain->users)) {
 		INIT_WORK(&domain->free_work, domain_free_work);
 		queue_work(free_wq, &domain->free_work);
 	}
@@ -981,12 +1000,10 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 
 /**
  * uvfio_domain_detach - undo uvfio_domain_attach()
- * @domain: the device's reference is dropped
+ * @domain: the device's reference passes to the caller
  * @pdev: with bus mastering off
- * @unbind: do not wait for what a user can delay
  */
-void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
-			 bool unbind)
+void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev)
 {
 	struct iommu_group *iommu_group = iommu_group_get(&pdev->dev);
 	struct uvfio_group *group;
@@ -1001,11 +1018,6 @@ void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
 		}
 	}
 	iommu_group_put(iommu_group);
-
-	if (unbind)
-		domain_put_deferred(domain);
-	else
-		uvfio_domain_put(domain);
 }
 
 int uvfio_iommu_init(void)

@@ -55,7 +55,6 @@ static int device_domain_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	const struct uvfio_domain_set *arg = &cmd->domain_set;
 	struct uvfio_domain *domain;
-	int ret;
 
 	if (arg->flags || arg->domain_fd < -1)
 		return -EINVAL;
@@ -65,14 +64,13 @@ static int device_domain_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	if (IS_ERR(domain))
 		return PTR_ERR(domain);
 
-	ret = uvfio_pci_attach(udev, domain);
-	uvfio_domain_put(domain);
-	return ret;
+	cmd->domain = domain;
+	return uvfio_pci_attach(udev, domain);
 }
 
 static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
-	uvfio_pci_detach(udev);
+	cmd->domain = uvfio_pci_detach(udev);
 	return 0;
 }
 
@@ -264,9 +262,8 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 		domain = domain_of_device(udev);
 		if (IS_ERR(domain))
 			return PTR_ERR(domain);
-		ret = op->domain(domain, cmd);
-		uvfio_domain_put(domain);
-		return ret;
+		cmd->domain = domain;
+		return op->domain(domain, cmd);
 	}
 
 	device_lock(&udev->pdev->dev);
@@ -299,6 +296,7 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 	if (!IS_ERR(cmd.data))
 		kfree(cmd.data);
 	kfree(cmd.caps.buf);
+	uvfio_domain_put(cmd.domain);
 	return ret;
 }
 
@@ -520,14 +518,16 @@ static int device_open(struct inode *inode, struct file *file)
 static int device_release(struct inode *inode, struct file *file)
 {
 	struct uvfio_dev *udev = file->private_data;
+	struct uvfio_domain *domain = NULL;
 
 	device_lock(&udev->pdev->dev);
 	if (!udev->gone)
-		uvfio_pci_close(udev);
+		domain = uvfio_pci_close(udev);
 	udev->opened = false;
 	udev->mapping = NULL;
 	device_unlock(&udev->pdev->dev);
 
+	uvfio_domain_put(domain);
 	put_device(&udev->dev);
 	return 0;
 }
@@ -547,7 +547,6 @@ static const struct file_operations device_fops = {
 	.mmap = device_mmap,
 	.unlocked_ioctl = device_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
-	.llseek = no_llseek,
 };
 
 /* /dev/uiommu */
@@ -581,7 +580,6 @@ static const struct file_operations domain_fops = {
 	.release = domain_release,
 	.unlocked_ioctl = domain_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
-	.llseek = no_llseek,
 };
 
 static struct miscdevice domain_node = {

@@ -16,8 +16,6 @@
 #include <linux/pci.h>
 #include <linux/slab.h>
 
-#include <asm/unaligned.h>
-
 #include "uvfio.h"
 
 static char *ids;
@@ -29,12 +27,14 @@ MODULE_PARM_DESC(ids,
 
 static void command_update(struct uvfio_dev *udev, u16 clear, u16 set)
 {
+	unsigned long flags;
 	u16 command;
 
-	guard(spinlock_irqsave)(&udev->cmd_lock);
+	spin_lock_irqsave(&udev->cmd_lock, flags);
 	pci_read_config_word(udev->pdev, PCI_COMMAND, &command);
 	command = (command & ~clear) | set;
 	pci_write_config_word(udev->pdev, PCI_COMMAND, command);
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
 }
 
 static u16 command_read(struct uvfio_dev *udev)
@@ -62,6 +62,7 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 {
 	const u16 theirs = PCI_COMMAND_IO | PCI_COMMAND_MEMORY |
 			   PCI_COMMAND_MASTER;
+	unsigned long flags;
 	u16 command;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
@@ -69,13 +70,14 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 	if (!(value & PCI_COMMAND_MEMORY))
 		bars_zap(udev);
 
-	guard(spinlock_irqsave)(&udev->cmd_lock);
+	spin_lock_irqsave(&udev->cmd_lock, flags);
 	udev->intx_disabled = value & PCI_COMMAND_INTX_DISABLE;
 	command = command_read(udev) & ~(theirs | PCI_COMMAND_INTX_DISABLE);
 	command |= value & theirs;
 	if (uvfio_intx_disabled(udev))
 		command |= PCI_COMMAND_INTX_DISABLE;
 	pci_write_config_word(udev->pdev, PCI_COMMAND, command);
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
 }
 
 /* Reset */
@@ -201,7 +203,13 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 	return domain;
 }
 
-static void pci_close(struct uvfio_dev *udev, bool unbind)
+/**
+ * uvfio_pci_close - the last user of an open device is gone, or has to go
+ * @udev: device_lock
+ *
+ * Return: the domain it was attached to, for the caller to put, or NULL.
+ */
+struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 {
 	struct pci_dev *pdev = udev->pdev;
 	struct uvfio_domain *domain = NULL;
@@ -215,17 +223,12 @@ static void pci_close(struct uvfio_dev *udev, bool unbind)
 	if (udev->dirty && uvfio_pci_reset(udev) == 0)
 		udev->dirty = false;
 	if (domain)
-		uvfio_domain_detach(domain, pdev, unbind);
+		uvfio_domain_detach(domain, pdev);
 
 	pci_disable_device(pdev);
 	pci_load_saved_state(pdev, udev->pristine);
 	pci_restore_state(pdev);
-}
-
-/* The last user of an open device is gone. */
-void uvfio_pci_close(struct uvfio_dev *udev)
-{
-	pci_close(udev, false);
+	return domain;
 }
 
 int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain)
@@ -247,9 +250,13 @@ int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain)
 	return 0;
 }
 
-void uvfio_pci_detach(struct uvfio_dev *udev)
+/* Returns the domain, for the caller to put. */
+struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev)
 {
-	uvfio_domain_detach(quiesce(udev), udev->pdev, false);
+	struct uvfio_domain *domain = quiesce(udev);
+
+	uvfio_domain_detach(domain, udev->pdev);
+	return domain;
 }
 
 /* Information */
@@ -639,7 +646,7 @@ static void remove(struct pci_dev *pdev)
 
 	uvfio_dev_unregister(udev);
 	if (udev->opened)
-		pci_close(udev, true);
+		uvfio_domain_put_deferred(uvfio_pci_close(udev));
 	scoped_guard(rwsem_write, &udev->mem_rwsem)
 		udev->gone = true;
 

@@ -16,6 +16,12 @@
 
 #include "compat-config.h"
 
+#ifdef UVFIO_HAVE_LINUX_UNALIGNED_H
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
 #ifndef UVFIO_HAVE_EVENTFD_SIGNAL_CTX
 #define eventfd_signal(ctx)	((void)(eventfd_signal)(ctx, 1))
 #endif
@@ -45,6 +51,16 @@ static inline bool msi_device_has_isolated_msi(struct device *dev)
 	return irq_domain_check_msi_remap() ||
 	       device_iommu_capable(dev, IOMMU_CAP_INTR_REMAP);
 }
+#endif
+
+/*
+ * How to pin private memory that a device only reads, so that it sees what the
+ * process writes there later.
+ */
+#ifdef UVFIO_HAVE_GUP_MUST_UNSHARE_FLAGS
+#define UVFIO_PIN_READ	(FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE)
+#else
+#define UVFIO_PIN_READ	FOLL_LONGTERM
 #endif
 
 #endif /* UVFIO_COMPAT_H */

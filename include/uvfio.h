@@ -34,7 +34,8 @@
  * No user memory is touched with any of these held, except that mmap_lock is the
  * core's: a page that userfaultfd or FUSE holds back must not hold back an
  * unbind. So arguments are copied before the first lock and results after the
- * last, region data goes through a buffer, and pages are pinned with no lock.
+ * last, region data goes through a buffer, and pages are pinned and unpinned
+ * (which takes page locks) with no lock.
  *
  * device_lock and not a mutex of our own, because the PCI core brackets resets
  * (reset_prepare, reset_done) and remove() with it: whatever holds it sees the
@@ -110,8 +111,7 @@ struct uvfio_dev {
 	struct uvfio_vector *vectors;
 	unsigned int num_vectors;
 
-	spinlock_t cmd_lock;
-	/* cmd_lock */
+	spinlock_t cmd_lock;			/* and hardware's command */
 	bool intx_armed;			/* the line has a handler */
 	bool intx_masked;			/* by a firing or by the user */
 	bool intx_disabled;			/* the user's command register bit */
@@ -138,6 +138,7 @@ struct uvfio_cmd {
 		struct uvfio_domain_set domain_set;
 	};
 	void *data;		/* what follows struct vfio_irq_set */
+	struct uvfio_domain *domain;	/* ref, put when all is unlocked */
 	struct uvfio_caps caps;
 };
 
@@ -163,9 +164,9 @@ int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
 int uvfio_pci_register_driver(void);
 void uvfio_pci_unregister_driver(void);
 int uvfio_pci_open(struct uvfio_dev *udev);
-void uvfio_pci_close(struct uvfio_dev *udev);
+struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev);
 int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain);
-void uvfio_pci_detach(struct uvfio_dev *udev);
+struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev);
 int uvfio_pci_reset(struct uvfio_dev *udev);
 int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_pci_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
@@ -194,9 +195,9 @@ void uvfio_iommu_exit(void);
 struct uvfio_domain *uvfio_domain_alloc(void);
 struct uvfio_domain *uvfio_domain_get(struct uvfio_domain *domain);
 void uvfio_domain_put(struct uvfio_domain *domain);
+void uvfio_domain_put_deferred(struct uvfio_domain *domain);
 int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev);
-void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
-			 bool unbind);
+void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev);
 int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
 int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
 int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd);

@@ -99,7 +99,6 @@ struct uvfio_domain_set {
 	__u32	argsz;
 	__u32	flags;
 	__s32	domain_fd;
-	__u32	__reserved;	/* ignored */
 };
 
 #define UVFIO_DOMAIN_SET	_IO(UVFIO_TYPE, 0)
