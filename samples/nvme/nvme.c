@@ -270,6 +270,8 @@ static int open_device(struct nvme *nvme, const char *path)
 
 	/* Nothing but questions about regions works before this. */
 	ret = uvfio_attach(nvme->device, -1);
+	if (ret == -ENOTTY)
+		return fail(ret, "not a device of uvfio");
 	if (ret)
 		return fail(ret, "attach to a domain (the kernel log says why)");
 
