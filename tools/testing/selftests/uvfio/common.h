@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What all uvfio tests share: finding and binding the test machine's devices,
+ * becoming an ordinary user, and looking at the device from the side, as the
+ * administrator sees it.
+ *
+ * Functions return 0 (or what they are asked for) on success, else -errno.
+ */
+#ifndef UVFIO_TEST_COMMON_H
+#define UVFIO_TEST_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <linux/pci_regs.h>
+#include <linux/uvfio.h>
+
+#include "uvfio.h"
+
+#define TEST_UID	1000
+#define OTHER_UID	1001
+
+/* Generous: emulated machines are slow and shared. */
+#define WAIT_MS		20000
+/* Long enough for an interrupt or a DMA that must not come to show itself. */
+#define QUIET_MS	300
+
+#define PAGE_SIZE	4096UL
+#define MEMLOCK_BYTES	(8UL << 20)
+
+/* The devices of the test machine; where there are two, in bus order. */
+enum which {
+	NVME,		/* each NVMe controller has an IOMMU group of its own */
+	NVME2,
+	EDU,		/* on the root bus, a group of its own */
+	EDU2,		/* behind the bridge: one group with it and TESTDEV */
+	TESTDEV,
+	E1000E,
+	BRIDGE,
+};
+
+struct device {
+	char bdf[16];
+	char node[32];	/* /dev/vfioN */
+	int raw;	/* the real config space, from sysfs, opened as root */
+	int fd;		/* set by device_open() */
+};
+
+/* As root: */
+int device_find(enum which which, char *bdf);
+int device_driver(const char *bdf, char *name, size_t size);
+int device_unbind(const char *bdf);
+int device_bind(const char *bdf, const char *driver);
+int device_give(const char *node, uid_t uid);
+int device_prepare(enum which which, struct device *dev);
+int kmsg_open(void);
+long pages_pinned(void);
+
+/* As anyone: */
+int device_node(const char *bdf, char *node, size_t size);
+int device_open(struct device *dev);
+int device_open_attached(struct device *dev, int domain);
+void device_close(struct device *dev);
+
+uint16_t raw_read16(const struct device *dev, unsigned int offset);
+uint32_t raw_read32(const struct device *dev, unsigned int offset);
+bool raw_bus_master(const struct device *dev);
+
+int drop_privileges(uid_t uid);
+bool is_unprivileged(uid_t uid);
+
+int write_file(const char *path, const char *text);
+int read_file(const char *path, char *text, size_t size);
+bool file_exists(const char *path);
+
+bool kmsg_has(int kmsg, const char *first, const char *second);
+
+long process_status(const char *field);
+
+int event_new(void);
+bool event_wait(int fd, int timeout_ms);
+
+void *dma_alloc(size_t size);
+void dma_free(void *address, size_t size);
+bool is_filled(const void *address, int byte, size_t size);
+
+void *bar_map(int fd, unsigned int bar, uint64_t offset, size_t size);
+bool read_faults(const void *address, uint32_t *value);
+bool write_faults(void *address, uint32_t value);
+
+int fd_send(int sock, int fd);
+int fd_receive(int sock);
+
+uint64_t now_ms(void);
+
+#endif /* UVFIO_TEST_COMMON_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * To be included by each test program, once: the kernel's test harness, which
+ * defines variables, with time limits for an emulated machine.
+ */
+#ifndef UVFIO_TEST_H
+#define UVFIO_TEST_H
+
+#include <kselftest_harness.h>
+
+#include "common.h"
+
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	180
+
+#endif /* UVFIO_TEST_H */
