@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Targets for people; what kbuild needs is in Kbuild.
+
+# The running kernel, or else the newest that modules can be built for.
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
+	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -Vr))
+
+# stock or debug: what make check and make shell boot.
+export KERNEL ?= stock
+
+.PHONY: all samples selftests demo check lint shell clean help
+
+all:
+	@test -n "$(KDIR)" || { echo "no kernel headers found: install" \
+		"linux-headers-amd64, or name them: make KDIR=..." >&2; false; }
+	@module=$$(tools/testing/vm/build-module "$(KDIR)") && \
+		cp "$$module" uvfio.ko && echo "built uvfio.ko from $(KDIR)"
+
+samples:
+	$(MAKE) -C samples
+
+selftests:
+	$(MAKE) -C tools/testing/selftests/uvfio
+
+demo:
+	@tools/setup
+	@tools/demo
+
+check:
+	@tools/setup
+	@tools/testing/check $(TEST)
+
+lint:
+	@tools/setup lint
+	@tools/lint
+
+shell:
+	@tools/setup
+	@$(MAKE) -s samples selftests
+	@tools/testing/vm/run -k $(KERNEL) -d test -i \
+		$$(find build/samples build/selftests -maxdepth 1 -type f \
+			-perm -u+x -printf '-f %p ')
+
+clean:
+	rm -rf build uvfio.ko
+
+help:
+	@echo "make              build uvfio.ko (KDIR=... for another kernel)"
+	@echo "make demo         watch a process without privilege drive an NVMe"
+	@echo "make check        run the tests (TEST=name: one of them)"
+	@echo "make shell        a shell in the virtual machine that tests run in"
+	@echo "make samples      build the sample drivers"
+	@echo "make selftests    build the tests"
+	@echo "make lint         everything that looks at the source only"
+	@echo "make clean        remove what was built"
+	@echo
+	@echo "KERNEL=debug makes check and shell boot a kernel with KASAN and"
+	@echo "lockdep; tools/testing/vm/debug-kernel builds it."
