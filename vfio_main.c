@@ -74,17 +74,18 @@ static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	return 0;
 }
 
-#define ARG(type, last)	.min = offsetofend(type, last), .size = sizeof(type)
-#define CAPS(type)	.size = offsetofend(type, cap_offset), \
-			.cap_offset = offsetof(type, cap_offset)
+#define ARG(type, last) \
+	.min = offsetofend(type, last), .size = sizeof(type)
+#define ARG_CAPS(type, last) \
+	.min = offsetofend(type, last), .size = offsetofend(type, cap_offset), \
+	.cap_offset = offsetof(type, cap_offset)
 
 static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_DEVICE_GET_INFO, ON_DEVICE, .no_domain = true, .out = true,
-	  ARG(struct vfio_device_info, num_irqs),
+	  ARG_CAPS(struct vfio_device_info, num_irqs),
 	  .device = uvfio_pci_info },
 	{ VFIO_DEVICE_GET_REGION_INFO, ON_DEVICE, .no_domain = true, .out = true,
-	  .min = offsetofend(struct vfio_region_info, offset),
-	  .size = sizeof(struct vfio_region_info),
+	  ARG(struct vfio_region_info, offset),
 	  .cap_offset = offsetof(struct vfio_region_info, cap_offset),
 	  .device = uvfio_pci_region_info },
 	{ VFIO_DEVICE_GET_IRQ_INFO, ON_DEVICE, .no_domain = true, .out = true,
@@ -102,8 +103,7 @@ static const struct uvfio_op uvfio_ops[] = {
 	  .device = device_domain_unset },
 
 	{ UVFIO_IOMMU_GET_INFO, ON_DEVICE | ON_DOMAIN, .out = true,
-	  .min = offsetofend(struct vfio_iommu_type1_info, iova_pgsizes),
-	  CAPS(struct vfio_iommu_type1_info),
+	  ARG_CAPS(struct vfio_iommu_type1_info, iova_pgsizes),
 	  .domain = uvfio_domain_info },
 	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN,
 	  ARG(struct vfio_iommu_type1_dma_map, size),
@@ -119,8 +119,7 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_SET_IOMMU, ON_DOMAIN,
 	  .domain = uvfio_domain_set_iommu },
 	{ VFIO_IOMMU_GET_INFO, ON_DOMAIN, .out = true,
-	  .min = offsetofend(struct vfio_iommu_type1_info, iova_pgsizes),
-	  CAPS(struct vfio_iommu_type1_info),
+	  ARG_CAPS(struct vfio_iommu_type1_info, iova_pgsizes),
 	  .domain = uvfio_domain_info },
 	{ VFIO_IOMMU_MAP_DMA, ON_DOMAIN,
 	  ARG(struct vfio_iommu_type1_dma_map, size),
@@ -181,30 +180,40 @@ static int fetch(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 	return op->nr == VFIO_DEVICE_SET_IRQS ? fetch_irq_data(cmd, arg) : 0;
 }
 
-/* Writes back what fits: the capabilities whole or not at all. */
+/* The chain goes out whole or not at all; argsz tells what it would take. */
+static int give_caps(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		     void __user *arg)
+{
+	u32 base = ALIGN(op->size, sizeof(u64));
+	u32 *cap_offset = (void *)cmd + op->cap_offset;
+
+	*cap_offset = 0;
+	if (!cmd->caps.size)
+		return 0;
+	if (cmd->argsz < base + cmd->caps.size) {
+		cmd->argsz = base + cmd->caps.size;
+		return 0;
+	}
+	*cap_offset = base;
+	return copy_to_user(arg + base, cmd->caps.buf, cmd->caps.size) ?
+		-EFAULT : 0;
+}
+
+/* Writes back what fits. */
 static int give(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		void __user *arg)
 {
-	u32 room = cmd->argsz, base = ALIGN(op->size, sizeof(u64));
+	u32 room = cmd->argsz;
+	int ret = 0;
 
 	if (!op->out)
 		return 0;
 
-	if (op->cap_offset) {
-		u32 *cap_offset = (void *)cmd + op->cap_offset;
-
-		*cap_offset = 0;
-		if (!cmd->caps.size)
-			;
-		else if (room < base + cmd->caps.size)
-			cmd->argsz = base + cmd->caps.size;
-		else
-			*cap_offset = base;
-		if (*cap_offset && copy_to_user(arg + base, cmd->caps.buf,
-						cmd->caps.size))
-			return -EFAULT;
-	}
-	return copy_to_user(arg, cmd, min_t(u32, room, op->size)) ? -EFAULT : 0;
+	if (op->cap_offset)
+		ret = give_caps(op, cmd, arg);
+	if (!ret && copy_to_user(arg, cmd, min_t(u32, room, op->size)))
+		ret = -EFAULT;
+	return ret;
 }
 
 /**
@@ -217,9 +226,8 @@ static int give(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
 		   struct vfio_info_cap_header *cap, size_t size)
 {
-	struct vfio_info_cap_header *last;
 	size_t padded = ALIGN(size, sizeof(u64));
-	u32 at = 0;
+	struct vfio_info_cap_header *last;
 	void *buf;
 
 	buf = krealloc(caps->buf, caps->size + padded, GFP_KERNEL_ACCOUNT);
@@ -229,11 +237,11 @@ int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
 	memset(buf + caps->size, 0, padded);
 	memcpy(buf + caps->size, cap, size);
 	if (caps->size) {
-		for (last = buf; last->next; last = buf + at)
-			at = last->next - base;
+		last = buf + caps->last;
 		last->next = base + caps->size;
 	}
 	caps->buf = buf;
+	caps->last = caps->size;
 	caps->size += padded;
 	return 0;
 }
@@ -302,20 +310,20 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 
 /* Regions */
 
+/* Everything here is called with mem_rwsem held and past the gate. */
 struct uvfio_region {
+	bool exclusive;		/* write() wants mem_rwsem for write */
 	u64 (*size)(struct uvfio_dev *udev, unsigned int index);
-	/* mem_rwsem is held for read, by write too unless @exclusive. */
 	int (*read)(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    void *buf, size_t len);
 	int (*write)(struct uvfio_dev *udev, unsigned int index, u64 off,
 		     const void *buf, size_t len);
 	int (*mmap)(struct uvfio_dev *udev, unsigned int index,
 		    struct vm_area_struct *vma);
-	bool exclusive;
 };
 
-#define BAR_REGION { uvfio_bar_size, uvfio_bar_read, uvfio_bar_write, \
-		     uvfio_bar_mmap }
+#define BAR_REGION { false, uvfio_bar_size, uvfio_bar_read, \
+		     uvfio_bar_write, uvfio_bar_mmap }
 
 static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
 	[VFIO_PCI_BAR0_REGION_INDEX] = BAR_REGION,
@@ -325,10 +333,10 @@ static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
 	[VFIO_PCI_BAR4_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR5_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_CONFIG_REGION_INDEX] = {
+		.exclusive = true,
 		.size = uvfio_config_size,
 		.read = uvfio_config_read,
 		.write = uvfio_config_write,
-		.exclusive = true,
 	},
 };
 

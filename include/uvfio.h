@@ -120,7 +120,7 @@ struct uvfio_dev {
 /* Capability chain of a GET_*INFO call, built by the handler. */
 struct uvfio_caps {
 	void *buf;
-	u32 size;
+	u32 size, last;		/* bytes; where the last one is */
 };
 
 /* One ioctl call, as its handler sees it: no user pointer but @vaddr of a map. */
