@@ -152,7 +152,9 @@ int uvfio_reset(int device);
 
 static inline uint32_t uvfio_read32(const volatile void *bar, size_t offset)
 {
-	return *(const volatile uint32_t *)((const volatile char *)bar + offset);
+	const volatile char *reg = (const volatile char *)bar + offset;
+
+	return *(const volatile uint32_t *)reg;
 }
 
 static inline void uvfio_write32(volatile void *bar, size_t offset,
