@@ -2,7 +2,6 @@
 /*
  * What all uvfio tests share; see common.h.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -48,14 +48,18 @@ absent() {
 }
 
 unmentioned() {
-	! grep uvfio "$@"
+	! grep uvfio "$@" > /tmp/mentions || {
+		sed 's/^/# /' /tmp/mentions
+		return 1
+	}
 }
 
 no_page_is_pinned() {
 	echo 1 > /proc/sys/vm/stat_refresh
+	# shellcheck disable=SC2046 # two numbers, hence two words
 	set -- $(awk '/^nr_foll_pin_/ { print $2 }' /proc/vmstat)
-	[ "$1" = "$2" ] || echo "# $1 pages were pinned, $2 unpinned"
-	[ "$1" -gt 0 ] && [ "$1" = "$2" ]
+	echo "# pages pinned and unpinned: $*"
+	[ $# = 2 ] && [ "$1" = "$2" ]
 }
 
 # Of those that the module had: elsewhere, firmware may have left it on.
@@ -73,7 +77,9 @@ no_device_masters_the_bus() {
 
 tests=$*
 if [ -z "$tests" ]; then
-	tests=$(cd "$here" && ls | grep '_test\(32\)\?$')
+	for file in "$here"/*_test "$here"/*_test32; do
+		[ ! -x "$file" ] || tests="$tests ${file##*/}"
+	done
 fi
 if ! insmod "$module"; then
 	echo "Bail out! $module cannot be loaded"
@@ -95,5 +101,6 @@ check "unload.no_sysfs" absent /sys/class/uvfio /sys/module/uvfio \
 check "unload.no_resource" unmentioned /proc/interrupts /proc/iomem \
 	/proc/ioports /proc/devices /proc/misc
 check "unload.no_pinned_page" no_page_is_pinned
+# shellcheck disable=SC2086 # one word for each device
 check "unload.no_bus_master" no_device_masters_the_bus $bound
 exit $status

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Config space: what the user reads is what the hardware has or zero, and what
+ * the user writes changes four bits of the command register and nothing else.
+ * The judge is the real config space, as the administrator sees it in sysfs.
+ */
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "edu.h"
+#include "test.h"
+
+#define MAX_CONFIG	4096
+
+/* The bits a user has; INTx disable is kept for them, see below. */
+#define COMMAND_DIRECT	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY | \
+			 PCI_COMMAND_MASTER)
+#define COMMAND_USER	(COMMAND_DIRECT | PCI_COMMAND_INTX_DISABLE)
+
+FIXTURE(config)
+{
+	struct device dev;
+	uint64_t base;
+	size_t size;
+};
+
+FIXTURE_VARIANT(config)
+{
+	enum which which;
+	size_t size;
+};
+
+FIXTURE_VARIANT_ADD(config, nvme)
+{
+	.which = NVME,
+	.size = 4096,
+};
+
+FIXTURE_VARIANT_ADD(config, edu)
+{
+	.which = EDU,
+	.size = 256,
+};
+
+FIXTURE_VARIANT_ADD(config, testdev)
+{
+	.which = TESTDEV,
+	.size = 256,
+};
+
+FIXTURE_VARIANT_ADD(config, e1000e)
+{
+	.which = E1000E,
+	.size = 4096,
+};
+
+FIXTURE_SETUP(config)
+{
+	struct vfio_region_info info;
+
+	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_CONFIG_REGION_INDEX,
+				  &info));
+	ASSERT_EQ(variant->size, info.size);
+	self->base = info.offset;
+	self->size = info.size;
+}
+
+FIXTURE_TEARDOWN(config)
+{
+	device_close(&self->dev);
+}
+
+struct snapshot {
+	uint8_t bytes[MAX_CONFIG];
+};
+
+static bool raw_snapshot(struct device *dev, struct snapshot *shot, size_t size)
+{
+	memset(shot, 0, sizeof(*shot));
+	return pread(dev->raw, shot->bytes, size, 0) == (ssize_t)size;
+}
+
+/* The first byte that differs outside of the command register, or -1. */
+static int first_change(const struct snapshot *a, const struct snapshot *b,
+			size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size; i++) {
+		if (i != PCI_COMMAND && i != PCI_COMMAND + 1 &&
+		    a->bytes[i] != b->bytes[i])
+			return i;
+	}
+	return -1;
+}
+
+static uint16_t command_of(const struct snapshot *shot)
+{
+	return shot->bytes[PCI_COMMAND] | shot->bytes[PCI_COMMAND + 1] << 8;
+}
+
+static uint16_t read_command(int fd)
+{
+	uint16_t value;
+
+	return uvfio_config_read16(fd, PCI_COMMAND, &value) ? 0xffff : value;
+}
+
+/*
+ * Zeros, ones, other patterns and noise to every byte, word and dword. After
+ * each write the real header and capabilities are compared, after each sweep
+ * all of config space.
+ */
+TEST_F_TIMEOUT(config, writes_change_nothing_else, 600)
+{
+	static const uint32_t patterns[] = {
+		0, ~0u, 0x55555555, 0xaaaaaaaa, 0x01010101, 0x80808080,
+	};
+	struct snapshot before, after;
+	size_t at, width, close_up;
+	uint32_t value, seed = 1;
+	unsigned int i;
+	int change;
+
+	ASSERT_TRUE(raw_snapshot(&self->dev, &before, self->size));
+	for (i = 0; i < ARRAY_SIZE(patterns) + 2; i++) {
+		for (width = 4; width; width /= 2) {
+			for (at = 0; at < self->size; at += width) {
+				/* Noise, the same in each run. */
+				seed = seed * 1664525 + 1013904223;
+				value = i < ARRAY_SIZE(patterns) ?
+					patterns[i] : seed ^ seed >> 16;
+				ASSERT_EQ((ssize_t)width,
+					  pwrite(self->dev.fd, &value, width,
+						 self->base + at));
+				/* Where it is most likely to have gone. */
+				close_up = at & ~(size_t)0x3f;
+				memcpy(&after, &before, sizeof(after));
+				ASSERT_EQ(64, pread(self->dev.raw,
+						    after.bytes + close_up, 64,
+						    close_up));
+				change = first_change(&before, &after,
+						      self->size);
+				ASSERT_EQ(-1, change) {
+					TH_LOG("write %zu bytes 0x%x at 0x%zx",
+					       width, value, at);
+				}
+			}
+			ASSERT_TRUE(raw_snapshot(&self->dev, &after,
+						 self->size));
+			ASSERT_EQ(-1, first_change(&before, &after,
+						   self->size));
+			ASSERT_EQ(command_of(&before) & ~COMMAND_USER,
+				  command_of(&after) & ~COMMAND_USER);
+		}
+	}
+}
+
+/* One long write and unaligned ones are no way around. */
+TEST_F(config, long_and_unaligned_writes_change_nothing_else)
+{
+	static const uint8_t fills[] = { 0xff, 0x00, 0xa5 };
+	struct snapshot before, after;
+	uint8_t bytes[MAX_CONFIG];
+	unsigned int i, start, len;
+
+	ASSERT_TRUE(raw_snapshot(&self->dev, &before, self->size));
+	for (i = 0; i < ARRAY_SIZE(fills); i++) {
+		memset(bytes, fills[i], sizeof(bytes));
+		ASSERT_EQ((ssize_t)self->size,
+			  pwrite(self->dev.fd, bytes, self->size, self->base));
+		for (start = 0; start < 16; start++) {
+			for (len = 1; len <= 16; len++)
+				ASSERT_EQ((ssize_t)len,
+					  pwrite(self->dev.fd, bytes, len,
+						 self->base + start));
+		}
+		ASSERT_TRUE(raw_snapshot(&self->dev, &after, self->size));
+		EXPECT_EQ(-1, first_change(&before, &after, self->size));
+		EXPECT_EQ(command_of(&before) & ~COMMAND_USER,
+			  command_of(&after) & ~COMMAND_USER);
+		EXPECT_EQ(fills[i] & COMMAND_DIRECT,
+			  command_of(&after) & COMMAND_DIRECT);
+	}
+}
+
+TEST_F(config, command_bits_are_writable_as_documented)
+{
+	uint16_t fixed = raw_read16(&self->dev, PCI_COMMAND) & ~COMMAND_USER;
+	uint32_t value;
+	int bit;
+
+	for (bit = 0; bit < 16; bit++) {
+		uint16_t one = 1u << bit;
+
+		ASSERT_EQ(0, uvfio_config_write16(self->dev.fd, PCI_COMMAND,
+						  one));
+		EXPECT_EQ(fixed | (one & COMMAND_DIRECT),
+			  raw_read16(&self->dev, PCI_COMMAND) &
+			  ~PCI_COMMAND_INTX_DISABLE) {
+			TH_LOG("bit %d", bit);
+		}
+		EXPECT_EQ(fixed | (one & COMMAND_USER),
+			  read_command(self->dev.fd)) {
+			TH_LOG("bit %d", bit);
+		}
+		ASSERT_EQ(0, uvfio_config_write16(self->dev.fd, PCI_COMMAND,
+						  0));
+		EXPECT_EQ(fixed, read_command(self->dev.fd));
+		EXPECT_EQ(fixed, raw_read16(&self->dev, PCI_COMMAND) &
+				 ~PCI_COMMAND_INTX_DISABLE);
+	}
+
+	/* By byte, and as a part of something longer. */
+	value = PCI_COMMAND_MEMORY;
+	ASSERT_EQ(1, pwrite(self->dev.fd, &value, 1, self->base + PCI_COMMAND));
+	EXPECT_EQ(fixed | PCI_COMMAND_MEMORY, read_command(self->dev.fd));
+	value = PCI_COMMAND_INTX_DISABLE >> 8;
+	ASSERT_EQ(1, pwrite(self->dev.fd, &value, 1,
+			    self->base + PCI_COMMAND + 1));
+	EXPECT_EQ(fixed | PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE,
+		  read_command(self->dev.fd));
+	value = (uint32_t)PCI_COMMAND_IO << 16;
+	ASSERT_EQ(4, pwrite(self->dev.fd, &value, 4,
+			    self->base + PCI_COMMAND - 2));
+	EXPECT_EQ(fixed | PCI_COMMAND_IO, read_command(self->dev.fd));
+	value = 0xffff0000 | PCI_COMMAND_MEMORY;
+	ASSERT_EQ(4, pwrite(self->dev.fd, &value, 4, self->base + PCI_COMMAND));
+	EXPECT_EQ(fixed | PCI_COMMAND_MEMORY, read_command(self->dev.fd));
+	ASSERT_EQ(1, pwrite(self->dev.fd, &value, 1,
+			    self->base + PCI_COMMAND - 1));
+	ASSERT_EQ(1, pwrite(self->dev.fd, &value, 1,
+			    self->base + PCI_COMMAND + 2));
+	EXPECT_EQ(fixed | PCI_COMMAND_MEMORY, read_command(self->dev.fd));
+}
+
+/*
+ * Without a handler the line must stay quiet whatever the user says: the real
+ * bit stays set, the user's own reads back as written.
+ */
+TEST_F(config, intx_stays_disabled_while_nobody_listens)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, uvfio_command(self->dev.fd, 0,
+					   PCI_COMMAND_INTX_DISABLE));
+		EXPECT_EQ(PCI_COMMAND_INTX_DISABLE,
+			  raw_read16(&self->dev, PCI_COMMAND) &
+			  PCI_COMMAND_INTX_DISABLE);
+		EXPECT_EQ(0, read_command(self->dev.fd) &
+			     PCI_COMMAND_INTX_DISABLE);
+		EXPECT_EQ(0, uvfio_command(self->dev.fd,
+					   PCI_COMMAND_INTX_DISABLE, 0));
+		EXPECT_EQ(PCI_COMMAND_INTX_DISABLE,
+			  read_command(self->dev.fd) &
+			  PCI_COMMAND_INTX_DISABLE);
+	}
+}
+
+/* Byte by byte: the header is the hardware's, the rest that or zero. */
+TEST_F(config, reads_are_hardware_or_zero)
+{
+	struct snapshot raw, seen;
+	size_t at, shown = 0;
+
+	ASSERT_TRUE(raw_snapshot(&self->dev, &raw, self->size));
+	memset(&seen, 0, sizeof(seen));
+	ASSERT_EQ((ssize_t)self->size, pread(self->dev.fd, seen.bytes,
+					     self->size, self->base));
+	/* INTx disable is the user's own. */
+	raw.bytes[PCI_COMMAND + 1] &= ~(PCI_COMMAND_INTX_DISABLE >> 8);
+	EXPECT_EQ(0, memcmp(raw.bytes, seen.bytes, PCI_STD_HEADER_SIZEOF));
+	for (at = PCI_STD_HEADER_SIZEOF; at < self->size; at++) {
+		EXPECT_TRUE(!seen.bytes[at] ||
+			    seen.bytes[at] == raw.bytes[at]) {
+			TH_LOG("at 0x%zx: 0x%02x not 0x%02x", at,
+			       seen.bytes[at], raw.bytes[at]);
+		}
+		shown += seen.bytes[at] != 0;
+	}
+	/* All but pci-testdev have capabilities, and they are to be seen. */
+	if (variant->which != TESTDEV)
+		EXPECT_LT(0, shown);
+}
+
+/* Capabilities that drivers look for, each by its own list. */
+TEST_F(config, capabilities_can_be_found)
+{
+	struct snapshot raw;
+	unsigned int at, found = 0;
+	uint16_t word;
+
+	ASSERT_TRUE(raw_snapshot(&self->dev, &raw, self->size));
+	if (!(raw.bytes[PCI_STATUS] & PCI_STATUS_CAP_LIST)) {
+		EXPECT_EQ(TESTDEV, variant->which);
+		return;
+	}
+	ASSERT_EQ(0, uvfio_config_read16(self->dev.fd, PCI_CAPABILITY_LIST,
+					 &word));
+	for (at = word & 0xfc; at; at = word >> 8 & 0xfc) {
+		ASSERT_EQ(0, uvfio_config_read16(self->dev.fd, at, &word));
+		EXPECT_EQ(raw.bytes[at] | raw.bytes[at + 1] << 8, word);
+		found++;
+		ASSERT_GE(48, found);
+	}
+	EXPECT_LT(0, found);
+}
+
+TEST_F(config, every_width_and_alignment_reads_the_same)
+{
+	struct snapshot whole;
+	uint8_t bytes[16];
+	size_t at, len;
+
+	ASSERT_EQ((ssize_t)self->size, pread(self->dev.fd, whole.bytes,
+					     self->size, self->base));
+	for (at = 0; at < 0x50; at++) {
+		for (len = 1; len <= sizeof(bytes); len++) {
+			ASSERT_EQ((ssize_t)len, pread(self->dev.fd, bytes, len,
+						      self->base + at));
+			EXPECT_EQ(0, memcmp(bytes, whole.bytes + at, len)) {
+				TH_LOG("at 0x%zx length %zu", at, len);
+			}
+		}
+	}
+}
+
+/* Where bus mastering must be off: as long as no domain confines it. */
+
+FIXTURE(master)
+{
+	struct device dev;
+};
+
+FIXTURE_VARIANT(master)
+{
+	enum which which;
+};
+
+FIXTURE_VARIANT_ADD(master, nvme)
+{
+	.which = NVME,
+};
+
+FIXTURE_VARIANT_ADD(master, edu)
+{
+	.which = EDU,
+};
+
+FIXTURE_VARIANT_ADD(master, e1000e)
+{
+	.which = E1000E,
+};
+
+FIXTURE_SETUP(master)
+{
+	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+}
+
+FIXTURE_TEARDOWN(master)
+{
+	device_close(&self->dev);
+}
+
+TEST_F(master, is_off_without_a_domain)
+{
+	int i;
+
+	EXPECT_FALSE(raw_bus_master(&self->dev));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, device_open(&self->dev));
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		ASSERT_EQ(0, uvfio_attach(self->dev.fd, -1));
+		/* It is the driver's to turn on, when it is set up. */
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MASTER |
+					   PCI_COMMAND_MEMORY, 0));
+		EXPECT_TRUE(raw_bus_master(&self->dev));
+
+		ASSERT_EQ(0, uvfio_detach(self->dev.fd));
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		ASSERT_EQ(0, uvfio_attach(self->dev.fd, -1));
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MASTER,
+					   0));
+		EXPECT_TRUE(raw_bus_master(&self->dev));
+
+		device_close(&self->dev);
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+	}
+}
+
+TEST_F(master, is_off_after_reset)
+{
+	uint16_t memory;
+	int ret, i;
+
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	for (i = 0; i < 2; i++) {
+		memory = i ? PCI_COMMAND_MEMORY : 0;
+		ASSERT_EQ(0, uvfio_command(self->dev.fd,
+					   PCI_COMMAND_MASTER | memory,
+					   PCI_COMMAND_MEMORY & ~memory));
+		ASSERT_TRUE(raw_bus_master(&self->dev));
+		ret = uvfio_reset(self->dev.fd);
+		if (variant->which == EDU) {
+			/* It has no reset: refused, and nothing changed. */
+			EXPECT_EQ(-EINVAL, ret);
+			EXPECT_TRUE(raw_bus_master(&self->dev));
+			continue;
+		}
+		EXPECT_EQ(0, ret);
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		EXPECT_EQ(0, read_command(self->dev.fd) & PCI_COMMAND_MASTER);
+		EXPECT_EQ(memory, read_command(self->dev.fd) &
+				  PCI_COMMAND_MEMORY);
+	}
+}
+
+/* What one user sets up is not there for the next. */
+TEST_F(master, command_is_as_before_for_the_next_user)
+{
+	uint16_t first, second;
+
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	first = read_command(self->dev.fd);
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, COMMAND_USER, 0));
+	ASSERT_NE(first, read_command(self->dev.fd));
+	device_close(&self->dev);
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	second = read_command(self->dev.fd);
+	EXPECT_EQ(first, second);
+}
+
+TEST_HARNESS_MAIN

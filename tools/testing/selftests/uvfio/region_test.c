@@ -1,0 +1,887 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * BARs: what GET_REGION_INFO says of them, and that read(), write() and mmap()
+ * reach that and nothing else.
+ *
+ * pci-testdev is a memory for bytes: it takes accesses of every width, in
+ * memory and I/O space alike. The edu device has registers that take one width
+ * only. NVMe and e1000e have an MSI-X table to keep the user away from.
+ */
+#include <errno.h>
+#include <sys/ioctl.h>
+
+#include "edu.h"
+#include "nvme.h"
+#include "test.h"
+
+#define KIB	1024
+
+/* QEMU's devices as they are, by region index; absent ones have no size. */
+static const struct {
+	uint32_t size;
+	bool port;
+} expected[][VFIO_PCI_NUM_REGIONS] = {
+	[NVME] = {
+		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 16 * KIB },
+		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 4096 },
+	},
+	[EDU] = {
+		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 1024 * KIB },
+		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 256 },
+	},
+	[TESTDEV] = {
+		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 4 * KIB },
+		[VFIO_PCI_BAR1_REGION_INDEX] = { .size = 256, .port = true },
+		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 256 },
+	},
+	[E1000E] = {
+		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 128 * KIB },
+		[VFIO_PCI_BAR1_REGION_INDEX] = { .size = 128 * KIB },
+		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 32, .port = true },
+		[VFIO_PCI_BAR3_REGION_INDEX] = { .size = 16 * KIB },
+		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 4096 },
+	},
+};
+
+/* GET_REGION_INFO with its capabilities. */
+struct full_info {
+	struct vfio_region_info info;
+	uint8_t caps[256];
+};
+
+static int full_info(int fd, unsigned int index, struct full_info *full)
+{
+	memset(full, 0, sizeof(*full));
+	full->info.argsz = sizeof(*full);
+	full->info.index = index;
+	return ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, full) ? -errno : 0;
+}
+
+/* NULL: all of the region can be mapped, if any. */
+static struct vfio_region_info_cap_sparse_mmap *sparse(struct full_info *full)
+{
+	uint32_t at = full->info.cap_offset;
+
+	while (at) {
+		struct vfio_info_cap_header *cap = (void *)full + at;
+
+		if (cap->id == VFIO_REGION_INFO_CAP_SPARSE_MMAP)
+			return (void *)cap;
+		at = cap->next;
+	}
+	return NULL;
+}
+
+static bool may_map(struct full_info *full, uint64_t start, uint64_t end)
+{
+	struct vfio_region_info_cap_sparse_mmap *areas = sparse(full);
+	unsigned int i;
+
+	if (!(full->info.flags & VFIO_REGION_INFO_FLAG_MMAP) ||
+	    end > full->info.size)
+		return false;
+	for (i = 0; areas && i < areas->nr_areas; i++) {
+		if (start >= areas->areas[i].offset &&
+		    end <= areas->areas[i].offset + areas->areas[i].size)
+			return true;
+	}
+	return !areas;
+}
+
+static bool can_map(int fd, uint64_t offset, uint64_t size)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+			 offset);
+
+	if (map == MAP_FAILED)
+		return false;
+	munmap(map, size);
+	return true;
+}
+
+FIXTURE(info)
+{
+	struct device dev;
+};
+
+FIXTURE_VARIANT(info)
+{
+	enum which which;
+};
+
+FIXTURE_VARIANT_ADD(info, nvme)
+{
+	.which = NVME,
+};
+
+FIXTURE_VARIANT_ADD(info, edu)
+{
+	.which = EDU,
+};
+
+FIXTURE_VARIANT_ADD(info, testdev)
+{
+	.which = TESTDEV,
+};
+
+FIXTURE_VARIANT_ADD(info, e1000e)
+{
+	.which = E1000E,
+};
+
+FIXTURE_SETUP(info)
+{
+	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd,
+				   PCI_COMMAND_MEMORY | PCI_COMMAND_IO, 0));
+}
+
+FIXTURE_TEARDOWN(info)
+{
+	device_close(&self->dev);
+}
+
+TEST_F(info, is_true)
+{
+	struct vfio_region_info info, other;
+	unsigned int i, j;
+	bool mappable;
+
+	for (i = 0; i < VFIO_PCI_NUM_REGIONS; i++) {
+		if (i == VFIO_PCI_ROM_REGION_INDEX ||
+		    i == VFIO_PCI_VGA_REGION_INDEX)
+			continue;
+		ASSERT_EQ(0, uvfio_region(self->dev.fd, i, &info));
+		EXPECT_EQ(i, info.index);
+		EXPECT_EQ(expected[variant->which][i].size, info.size);
+		EXPECT_EQ(info.size != 0,
+			  !!(info.flags & VFIO_REGION_INFO_FLAG_READ));
+		EXPECT_EQ(info.size != 0,
+			  !!(info.flags & VFIO_REGION_INFO_FLAG_WRITE));
+		mappable = info.size >= PAGE_SIZE &&
+			   i <= VFIO_PCI_BAR5_REGION_INDEX &&
+			   !expected[variant->which][i].port;
+		EXPECT_EQ(mappable,
+			  !!(info.flags & VFIO_REGION_INFO_FLAG_MMAP));
+
+		/* Each has a place of its own on the descriptor. */
+		EXPECT_EQ(0, info.offset & (PAGE_SIZE - 1));
+		for (j = 0; j < i; j++) {
+			if (uvfio_region(self->dev.fd, j, &other))
+				continue;
+			EXPECT_TRUE(other.offset + other.size <= info.offset ||
+				    info.offset + info.size <= other.offset);
+		}
+	}
+}
+
+TEST_F(info, absent_regions_are_refused)
+{
+	static const unsigned int absent[] = {
+		VFIO_PCI_VGA_REGION_INDEX, VFIO_PCI_NUM_REGIONS, 255, 1u << 24,
+		UINT32_MAX,
+	};
+	struct vfio_region_info info;
+	uint64_t value = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(absent); i++)
+		EXPECT_EQ(-EINVAL, uvfio_region(self->dev.fd, absent[i],
+						&info));
+	for (i = 0; i < VFIO_PCI_CONFIG_REGION_INDEX; i++) {
+		ASSERT_EQ(0, uvfio_region(self->dev.fd, i, &info));
+		if (info.size)
+			continue;
+		EXPECT_EQ(-1, pread(self->dev.fd, &value, 4, info.offset));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(-1, pwrite(self->dev.fd, &value, 4, info.offset));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_FALSE(can_map(self->dev.fd, info.offset, PAGE_SIZE));
+	}
+	for (i = VFIO_PCI_NUM_REGIONS; i < 1 << 20; i = i * 2 + 1) {
+		EXPECT_EQ(-1, pread(self->dev.fd, &value, 4,
+				    (uint64_t)i << 40));
+		EXPECT_EQ(EINVAL, errno);
+	}
+}
+
+/* A transfer ends where the region does. */
+TEST_F(info, nothing_is_behind_the_end)
+{
+	struct vfio_region_info info;
+	uint8_t bytes[16];
+	unsigned int i;
+	uint64_t end;
+
+	for (i = 0; i <= VFIO_PCI_CONFIG_REGION_INDEX; i++) {
+		ASSERT_EQ(0, uvfio_region(self->dev.fd, i, &info));
+		if (!info.size)
+			continue;
+		end = info.offset + info.size;
+		memset(bytes, 0xa5, sizeof(bytes));
+		EXPECT_EQ(4, pread(self->dev.fd, bytes, 16, end - 4));
+		EXPECT_TRUE(is_filled(bytes + 4, 0xa5, 12));
+		EXPECT_EQ(-1, pread(self->dev.fd, bytes, 4, end));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(-1, pread(self->dev.fd, bytes, 1, end + 1000000));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(-1, pread(self->dev.fd, bytes, 1,
+				    info.offset + (1ULL << 40) - 1));
+		EXPECT_EQ(EINVAL, errno);
+
+		memset(bytes, 0, sizeof(bytes));
+		EXPECT_EQ(4, pwrite(self->dev.fd, bytes, 16, end - 4));
+		EXPECT_EQ(-1, pwrite(self->dev.fd, bytes, 4, end));
+		EXPECT_EQ(EINVAL, errno);
+	}
+}
+
+TEST_F(info, bad_buffers_are_refused)
+{
+	uint8_t *page = dma_alloc(2 * PAGE_SIZE);
+	struct vfio_region_info info;
+	ssize_t done;
+
+	ASSERT_NE(NULL, page);
+	ASSERT_EQ(0, mprotect(page + PAGE_SIZE, PAGE_SIZE, PROT_NONE));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_CONFIG_REGION_INDEX,
+				  &info));
+	EXPECT_EQ(-1, pread(self->dev.fd, page + PAGE_SIZE, 4, info.offset));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pwrite(self->dev.fd, page + PAGE_SIZE, 4, info.offset));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pread(self->dev.fd, page + PAGE_SIZE - 2, 4,
+			    info.offset));
+	EXPECT_EQ(EFAULT, errno);
+	/* What there is room for may be transferred, not more. */
+	done = pread(self->dev.fd, page + PAGE_SIZE - 128, 256, info.offset);
+	EXPECT_LE(done, 128);
+	EXPECT_EQ(0, pread(self->dev.fd, page, 0, info.offset));
+	dma_free(page, 2 * PAGE_SIZE);
+}
+
+/* The chain comes whole or not at all, and then one is told its size. */
+TEST_F(info, capabilities_need_room)
+{
+	struct full_info full, small;
+	unsigned int i;
+	uint32_t need;
+
+	for (i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX; i++) {
+		ASSERT_EQ(0, full_info(self->dev.fd, i, &full));
+		EXPECT_EQ(sizeof(full), full.info.argsz);
+		EXPECT_EQ(!!full.info.cap_offset,
+			  !!(full.info.flags & VFIO_REGION_INFO_FLAG_CAPS));
+		if (!full.info.cap_offset)
+			continue;
+
+		memset(&small, 0, sizeof(small));
+		small.info.argsz = sizeof(small.info);
+		small.info.index = i;
+		ASSERT_EQ(0, ioctl(self->dev.fd, VFIO_DEVICE_GET_REGION_INFO,
+				   &small));
+		need = small.info.argsz;
+		EXPECT_LT(sizeof(small.info), need);
+		EXPECT_EQ(0, small.info.cap_offset);
+		EXPECT_TRUE(small.info.flags & VFIO_REGION_INFO_FLAG_CAPS);
+		EXPECT_TRUE(is_filled(small.caps, 0, sizeof(small.caps)));
+
+		small.info.argsz = need - 1;
+		ASSERT_EQ(0, ioctl(self->dev.fd, VFIO_DEVICE_GET_REGION_INFO,
+				   &small));
+		EXPECT_EQ(need, small.info.argsz);
+		EXPECT_EQ(0, small.info.cap_offset);
+
+		small.info.argsz = need;
+		ASSERT_EQ(0, ioctl(self->dev.fd, VFIO_DEVICE_GET_REGION_INFO,
+				   &small));
+		EXPECT_EQ(full.info.cap_offset, small.info.cap_offset);
+		EXPECT_EQ(0, memcmp(full.caps, small.caps, sizeof(full.caps)));
+	}
+}
+
+/* Every run of pages of every BAR, and one page more on each side. */
+TEST_F(info, what_it_says_can_be_mapped_is_what_can)
+{
+	uint64_t start, end, pages;
+	struct full_info full;
+	unsigned int i, mapped = 0, refused = 0;
+	bool may;
+
+	for (i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX; i++) {
+		ASSERT_EQ(0, full_info(self->dev.fd, i, &full));
+		pages = full.info.size / PAGE_SIZE;
+		/* All pairs of the first and last pages of a large BAR. */
+		for (start = 0; start <= pages; start++) {
+			if (start > 8 && start + 8 < pages)
+				continue;
+			for (end = start + 1; end <= pages + 1; end++) {
+				if (end > 8 && end + 8 < pages)
+					continue;
+				may = may_map(&full, start * PAGE_SIZE,
+					      end * PAGE_SIZE);
+				EXPECT_EQ(may, can_map(self->dev.fd,
+						       full.info.offset +
+						       start * PAGE_SIZE,
+						       (end - start) *
+						       PAGE_SIZE));
+				mapped += may;
+				refused += !may;
+			}
+		}
+	}
+	EXPECT_LT(0, mapped);
+	EXPECT_LT(0, refused);
+}
+
+TEST_F(info, only_shared_mappings_of_bars)
+{
+	static const unsigned int never[] = {
+		VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX,
+	};
+	struct vfio_region_info info;
+	unsigned int i;
+
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX,
+				  &info));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE, self->dev.fd, info.offset));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE,
+				   self->dev.fd, info.offset));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_TRUE(can_map(self->dev.fd, info.offset, PAGE_SIZE));
+
+	for (i = 0; i < ARRAY_SIZE(never); i++) {
+		ASSERT_EQ(0, uvfio_region(self->dev.fd, never[i], &info));
+		EXPECT_FALSE(can_map(self->dev.fd, info.offset, PAGE_SIZE));
+		EXPECT_EQ(EINVAL, errno);
+	}
+	EXPECT_FALSE(can_map(self->dev.fd, (uint64_t)VFIO_PCI_NUM_REGIONS << 40,
+			     PAGE_SIZE));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+/* pci-testdev: bytes that are the same whatever the width of an access. */
+
+#define TESTDEV_TEST	0	/* write: select a test; read: it */
+#define TESTDEV_OFFSET	4	/* where that test takes writes, 32 bit */
+#define TESTDEV_DATA	8	/* what has to be written there */
+#define TESTDEV_COUNT	12	/* how often that was done, 32 bit */
+#define TESTDEV_NAME	16
+#define TESTDEV_HEADER	32
+
+FIXTURE(bytes)
+{
+	struct device dev;
+	uint64_t base;
+	uint8_t header[TESTDEV_HEADER];
+};
+
+FIXTURE_VARIANT(bytes)
+{
+	unsigned int bar;
+	const char *name;
+	bool port;
+};
+
+FIXTURE_VARIANT_ADD(bytes, memory)
+{
+	.bar = VFIO_PCI_BAR0_REGION_INDEX,
+	.name = "mmio-no-eventfd",
+};
+
+FIXTURE_VARIANT_ADD(bytes, io)
+{
+	.bar = VFIO_PCI_BAR1_REGION_INDEX,
+	.name = "portio-no-eventfd",
+	.port = true,
+};
+
+FIXTURE_SETUP(bytes)
+{
+	struct vfio_region_info info;
+	uint8_t zero = 0;
+	int i;
+
+	ASSERT_EQ(0, device_prepare(TESTDEV, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd,
+				   PCI_COMMAND_MEMORY | PCI_COMMAND_IO, 0));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, variant->bar, &info));
+	self->base = info.offset;
+	ASSERT_EQ(1, pwrite(self->dev.fd, &zero, 1, self->base + TESTDEV_TEST));
+	for (i = 0; i < TESTDEV_HEADER; i++)
+		ASSERT_EQ(1, pread(self->dev.fd, self->header + i, 1,
+				   self->base + i));
+	ASSERT_EQ(0, strncmp((char *)self->header + TESTDEV_NAME, variant->name,
+			     TESTDEV_HEADER - TESTDEV_NAME));
+}
+
+FIXTURE_TEARDOWN(bytes)
+{
+	device_close(&self->dev);
+}
+
+/* Each start and length: split, aligned, in order, all of it. */
+TEST_F(bytes, every_width_and_alignment_reads_the_same)
+{
+	uint8_t bytes[TESTDEV_HEADER + 1];
+	int start, len;
+
+	for (start = 0; start < TESTDEV_HEADER; start++) {
+		for (len = 1; len <= TESTDEV_HEADER - start; len++) {
+			memset(bytes, 0xa5, sizeof(bytes));
+			ASSERT_EQ(len, pread(self->dev.fd, bytes, len,
+					     self->base + start));
+			EXPECT_EQ(0, memcmp(bytes, self->header + start, len)) {
+				TH_LOG("start %d length %d", start, len);
+			}
+			EXPECT_EQ(0xa5, bytes[len]);
+		}
+	}
+}
+
+static uint32_t testdev_count(int fd, uint64_t base)
+{
+	uint32_t count = ~0u;
+
+	if (pread(fd, &count, sizeof(count), base + TESTDEV_COUNT) !=
+	    sizeof(count))
+		return ~0u;
+	return count;
+}
+
+/* The device counts the bytes that arrive where it wants one. */
+TEST_F(bytes, every_width_and_alignment_writes_once)
+{
+	uint8_t bytes[24];
+	uint32_t target, count = 0;
+	int before, len;
+
+	memcpy(&target, self->header + TESTDEV_OFFSET, sizeof(target));
+	ASSERT_LE(TESTDEV_HEADER, target);
+	EXPECT_EQ(0, testdev_count(self->dev.fd, self->base));
+	for (before = 0; before < 16; before++) {
+		for (len = before + 1; len < (int)sizeof(bytes); len++) {
+			memset(bytes, 0, sizeof(bytes));
+			bytes[before] = self->header[TESTDEV_DATA];
+			ASSERT_EQ(len, pwrite(self->dev.fd, bytes, len,
+					      self->base + target - before));
+			count++;
+			EXPECT_EQ(count, testdev_count(self->dev.fd,
+						       self->base)) {
+				TH_LOG("before %d length %d", before, len);
+			}
+		}
+	}
+	/* The control: another value, and beside it. */
+	bytes[0] = ~self->header[TESTDEV_DATA];
+	ASSERT_EQ(1, pwrite(self->dev.fd, bytes, 1, self->base + target));
+	bytes[0] = self->header[TESTDEV_DATA];
+	ASSERT_EQ(1, pwrite(self->dev.fd, bytes, 1, self->base + target + 1));
+	EXPECT_EQ(count, testdev_count(self->dev.fd, self->base));
+}
+
+TEST_F(bytes, long_transfers_are_complete)
+{
+	struct vfio_region_info info;
+	uint8_t bytes[8192];
+
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, variant->bar, &info));
+	memset(bytes, 0xa5, sizeof(bytes));
+	ASSERT_EQ((ssize_t)info.size, pread(self->dev.fd, bytes, sizeof(bytes),
+					    self->base));
+	EXPECT_EQ(0, memcmp(bytes, self->header, TESTDEV_HEADER));
+	EXPECT_TRUE(is_filled(bytes + info.size, 0xa5,
+			      sizeof(bytes) - info.size));
+}
+
+TEST_F(bytes, decoding_off_is_an_error)
+{
+	uint16_t bit = variant->port ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+	uint16_t other = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
+	uint32_t value;
+
+	other &= ~bit;
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, bit));
+	EXPECT_EQ(-1, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(EIO, errno);
+	value = 0;
+	EXPECT_EQ(-1, pwrite(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(EIO, errno);
+
+	/* The other space is not concerned. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, bit, other));
+	EXPECT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(0, memcmp(&value, self->header, 4));
+}
+
+/* edu: registers of 4 bytes, and some of 8 that must arrive in one piece. */
+
+FIXTURE(registers)
+{
+	struct device dev;
+	struct edu edu;
+	uint64_t base;
+};
+
+FIXTURE_SETUP(registers)
+{
+	struct vfio_region_info info;
+
+	ASSERT_EQ(0, device_prepare(EDU, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, edu_start(&self->edu, self->dev.fd));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX,
+				  &info));
+	self->base = info.offset;
+}
+
+FIXTURE_TEARDOWN(registers)
+{
+	edu_stop(&self->edu);
+	device_close(&self->dev);
+}
+
+TEST_F(registers, read_write_and_mmap_see_the_same)
+{
+	uint32_t value, i;
+
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + EDU_ID));
+	EXPECT_EQ(EDU_ID_VALUE, value);
+	EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
+	for (i = 1; i; i <<= 1) {
+		value = i;
+		ASSERT_EQ(4, pwrite(self->dev.fd, &value, 4,
+				    self->base + EDU_LIVENESS));
+		EXPECT_EQ(~i, edu_read(&self->edu, EDU_LIVENESS));
+		edu_write(&self->edu, EDU_LIVENESS, ~i);
+		ASSERT_EQ(4, pread(self->dev.fd, &value, 4,
+				   self->base + EDU_LIVENESS));
+		EXPECT_EQ(i, value);
+	}
+}
+
+/* Split into two, the second half would hit a register that is not there. */
+TEST_F(registers, eight_bytes_go_in_one_access)
+{
+	uint64_t value = 0x1122334455667788, seen = 0;
+
+	ASSERT_EQ(8, pwrite(self->dev.fd, &value, 8,
+			    self->base + EDU_DMA_SOURCE));
+	ASSERT_EQ(8, pread(self->dev.fd, &seen, 8,
+			   self->base + EDU_DMA_SOURCE));
+	EXPECT_EQ(value, seen);
+}
+
+TEST_F(registers, mapping_follows_memory_decoding)
+{
+	uint32_t *id = self->edu.regs, value;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, uvfio_command(self->dev.fd, 0,
+					   PCI_COMMAND_MEMORY));
+		EXPECT_TRUE(read_faults(id, NULL));
+		EXPECT_TRUE(write_faults(id + 1, 0));
+		EXPECT_EQ(-1, pread(self->dev.fd, &value, 4, self->base));
+		EXPECT_EQ(EIO, errno);
+		/* Pages that nobody touched before, too. */
+		EXPECT_TRUE(read_faults(id + 5 * PAGE_SIZE / 4, NULL));
+
+		ASSERT_EQ(0, uvfio_command(self->dev.fd,
+					   PCI_COMMAND_MEMORY, 0));
+		ASSERT_FALSE(read_faults(id, &value));
+		EXPECT_EQ(EDU_ID_VALUE, value);
+		EXPECT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	}
+}
+
+/* A mapping does not grow over what was not asked for when it was made. */
+TEST_F(registers, mapping_does_not_grow)
+{
+	void *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  self->dev.fd, self->base);
+
+	ASSERT_NE(MAP_FAILED, page);
+	EXPECT_EQ(MAP_FAILED, mremap(page, PAGE_SIZE, 2 * PAGE_SIZE,
+				     MREMAP_MAYMOVE));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(MAP_FAILED, mremap(page, 0, PAGE_SIZE, MREMAP_MAYMOVE));
+	EXPECT_FALSE(read_faults(page, NULL));
+	munmap(page, PAGE_SIZE);
+}
+
+/* Revocation reaches the mappings of every process. */
+TEST_F(registers, mapping_is_inherited_and_revoked)
+{
+	int go[2], done[2], status;
+	uint32_t value;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(go));
+	ASSERT_EQ(0, pipe(done));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(go[1]);
+		if (read_faults(self->edu.regs, &value) ||
+		    value != EDU_ID_VALUE)
+			_exit(1);
+		if (write(done[1], "", 1) != 1 || read(go[0], &byte, 1) != 1)
+			_exit(2);
+		_exit(read_faults(self->edu.regs, NULL) ? 0 : 3);
+	}
+	close(done[1]);
+	EXPECT_EQ(1, read(done[0], &byte, 1));
+	EXPECT_EQ(0, uvfio_detach(self->dev.fd));
+	EXPECT_EQ(1, write(go[1], "", 1));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+}
+
+/* The descriptor can go, what it mapped stays, and keeps the device open. */
+TEST_F(registers, mapping_outlives_the_descriptor)
+{
+	device_close(&self->dev);
+	EXPECT_EQ(EDU_ID_VALUE, edu_read(&self->edu, EDU_ID));
+	EXPECT_EQ(-EBUSY, device_open(&self->dev));
+	edu_stop(&self->edu);
+	EXPECT_EQ(0, device_open(&self->dev));
+}
+
+/* The MSI-X table. */
+
+FIXTURE(table)
+{
+	struct device dev;
+	uint64_t base;
+	uint64_t bar_size;
+	uint32_t start;		/* of the table in its BAR, in bytes */
+	uint32_t end;
+};
+
+FIXTURE_VARIANT(table)
+{
+	enum which which;
+	unsigned int bar;
+	uint32_t start;
+	unsigned int vectors;
+};
+
+FIXTURE_VARIANT_ADD(table, nvme)
+{
+	.which = NVME,
+	.bar = VFIO_PCI_BAR0_REGION_INDEX,
+	.start = 0x2000,
+	.vectors = 65,
+};
+
+FIXTURE_VARIANT_ADD(table, e1000e)
+{
+	.which = E1000E,
+	.bar = VFIO_PCI_BAR3_REGION_INDEX,
+	.start = 0,
+	.vectors = 5,
+};
+
+FIXTURE_SETUP(table)
+{
+	struct vfio_region_info info;
+
+	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, variant->bar, &info));
+	self->base = info.offset;
+	self->bar_size = info.size;
+	self->start = variant->start;
+	self->end = variant->start + variant->vectors * PCI_MSIX_ENTRY_SIZE;
+}
+
+FIXTURE_TEARDOWN(table)
+{
+	device_close(&self->dev);
+}
+
+/* What the device says about the table is what the other tests go by. */
+TEST_F(table, is_where_the_test_thinks)
+{
+	unsigned int cap = 0;
+	uint16_t word;
+	uint32_t dword;
+
+	ASSERT_EQ(0, uvfio_config_read16(self->dev.fd, PCI_CAPABILITY_LIST,
+					 &word));
+	for (cap = word & 0xfc; cap; cap = word >> 8 & 0xfc) {
+		ASSERT_EQ(0, uvfio_config_read16(self->dev.fd, cap, &word));
+		if ((word & 0xff) == PCI_CAP_ID_MSIX)
+			break;
+	}
+	ASSERT_NE(0, cap);
+	ASSERT_EQ(0, uvfio_config_read16(self->dev.fd, cap + PCI_MSIX_FLAGS,
+					 &word));
+	EXPECT_EQ(variant->vectors - 1, word & PCI_MSIX_FLAGS_QSIZE);
+	ASSERT_EQ(0, uvfio_config_read32(self->dev.fd, cap + PCI_MSIX_TABLE,
+					 &dword));
+	EXPECT_EQ(variant->bar, dword & PCI_MSIX_TABLE_BIR);
+	EXPECT_EQ(variant->start, dword & PCI_MSIX_TABLE_OFFSET);
+}
+
+TEST_F(table, pages_cannot_be_mapped)
+{
+	uint64_t first = self->start & ~(PAGE_SIZE - 1);
+	uint64_t last = (self->end - 1) & ~(PAGE_SIZE - 1);
+	struct full_info full;
+	uint64_t page;
+
+	ASSERT_EQ(0, full_info(self->dev.fd, variant->bar, &full));
+	ASSERT_NE(NULL, sparse(&full));
+	for (page = 0; page < self->bar_size; page += PAGE_SIZE) {
+		EXPECT_EQ(page < first || page > last,
+			  can_map(self->dev.fd, self->base + page, PAGE_SIZE));
+		EXPECT_EQ(page < first || page > last,
+			  may_map(&full, page, page + PAGE_SIZE));
+	}
+	EXPECT_FALSE(can_map(self->dev.fd, self->base, self->bar_size));
+}
+
+TEST_F(table, bytes_cannot_be_read)
+{
+	uint8_t bytes[4096];
+	uint32_t at, value;
+	size_t size = self->end - self->start;
+
+	ASSERT_GE(sizeof(bytes), size);
+	memset(bytes, 0, sizeof(bytes));
+	ASSERT_EQ((ssize_t)size, pread(self->dev.fd, bytes, size,
+				       self->base + self->start));
+	EXPECT_TRUE(is_filled(bytes, 0xff, size));
+	for (at = self->start; at < self->end; at += 4) {
+		value = 0;
+		ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + at));
+		EXPECT_EQ(~0u, value);
+	}
+	/* The control: behind the table is something else. */
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + self->end));
+	EXPECT_NE(~0u, value);
+}
+
+/* Reads across either end: the table's part hidden, the rest as it is. */
+TEST_F(table, straddling_reads_hide_only_the_table)
+{
+	uint8_t beside[32], bytes[32];
+	uint32_t start;
+	int i;
+
+	for (i = 0; i < (int)sizeof(beside); i++)
+		ASSERT_EQ(1, pread(self->dev.fd, beside + i, 1,
+				   self->base + self->end - 16 + i));
+	EXPECT_TRUE(is_filled(beside, 0xff, 16));
+	EXPECT_FALSE(is_filled(beside + 16, 0xff, 16));
+	for (start = 0; start < 16; start++) {
+		ASSERT_EQ(16, pread(self->dev.fd, bytes, 16, self->base +
+				    self->end - 16 + start));
+		EXPECT_EQ(0, memcmp(bytes, beside + start, 16));
+	}
+
+	if (!self->start)
+		return;
+	for (i = 0; i < (int)sizeof(beside); i++)
+		ASSERT_EQ(1, pread(self->dev.fd, beside + i, 1,
+				   self->base + self->start - 16 + i));
+	EXPECT_FALSE(is_filled(beside, 0xff, 16));
+	EXPECT_TRUE(is_filled(beside + 16, 0xff, 16));
+	for (start = 0; start < 16; start++) {
+		ASSERT_EQ(16, pread(self->dev.fd, bytes, 16, self->base +
+				    self->start - 16 + start));
+		EXPECT_EQ(0, memcmp(bytes, beside + start, 16));
+	}
+}
+
+/* The table in use: what is written to it must not stop its interrupts. */
+
+FIXTURE(working_table)
+{
+	struct device dev;
+	struct nvme nvme;
+	uint64_t base;
+};
+
+#define NVME_TABLE	0x2000
+#define NVME_TABLE_SIZE	(65 * PCI_MSIX_ENTRY_SIZE)
+
+FIXTURE_SETUP(working_table)
+{
+	struct vfio_region_info info;
+
+	ASSERT_EQ(0, device_prepare(NVME, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, nvme_open(&self->nvme, self->dev.node));
+	ASSERT_EQ(0, uvfio_region(self->nvme.device,
+				  VFIO_PCI_BAR0_REGION_INDEX, &info));
+	self->base = info.offset;
+}
+
+FIXTURE_TEARDOWN(working_table)
+{
+	nvme_close(&self->nvme);
+}
+
+/* nvme_read() ends with an interrupt or with an error. */
+TEST_F(working_table, cannot_be_written)
+{
+	static const uint8_t fills[] = { 0x00, 0xff, 0x5a };
+	int fd = self->nvme.device, width;
+	uint8_t bytes[NVME_TABLE_SIZE + 16];
+	uint64_t before, at;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fills); i++) {
+		memset(bytes, fills[i], sizeof(bytes));
+
+		ASSERT_EQ(NVME_TABLE_SIZE, pwrite(fd, bytes, NVME_TABLE_SIZE,
+						  self->base + NVME_TABLE));
+		before = self->nvme.io.interrupts;
+		EXPECT_EQ(0, nvme_read(&self->nvme, 0, 0));
+		EXPECT_LT(before, self->nvme.io.interrupts);
+
+		for (width = 1; width <= 8; width *= 2) {
+			for (at = 0; at < 4 * PCI_MSIX_ENTRY_SIZE; at += width)
+				ASSERT_EQ(width, pwrite(fd, bytes, width,
+							self->base +
+							NVME_TABLE + at));
+		}
+		EXPECT_EQ(0, nvme_read(&self->nvme, 0, 0));
+
+		/* Across the start, at every distance; below is reserved. */
+		for (at = 1; at < 16; at++)
+			ASSERT_EQ(32, pwrite(fd, bytes, 32, self->base +
+					     NVME_TABLE - at));
+		EXPECT_EQ(0, nvme_read(&self->nvme, 0, 0));
+		ASSERT_EQ(1, pread(fd, bytes, 1, self->base + NVME_TABLE));
+		EXPECT_EQ(0xff, bytes[0]);
+	}
+}
+
+/* A reset takes the mapping away and gives it back. */
+TEST_F(working_table, mapping_survives_reset)
+{
+	uint32_t value = 0;
+	char *cap = (void *)self->nvme.bar;
+
+	ASSERT_EQ(0, uvfio_reset(self->nvme.device));
+	ASSERT_FALSE(read_faults(cap + NVME_CC, &value));
+	/* The reset did happen: the controller is disabled. */
+	EXPECT_EQ(0, value & NVME_CC_EN);
+}
+
+TEST_HARNESS_MAIN
