@@ -131,7 +131,10 @@ static int wait_interrupt(struct nvme_queue *queue, int64_t deadline)
 	uint64_t count;
 	int ret;
 
-	ret = poll(&poll_fd, 1, left > 0 ? left : 0);
+	/* interrupts that bring nothing must not keep us here for ever */
+	if (left <= 0)
+		return -ETIMEDOUT;
+	ret = poll(&poll_fd, 1, left);
 	if (ret < 0)
 		return errno == EINTR ? 0 : -errno;
 	if (!ret)
