@@ -93,7 +93,7 @@ static unsigned long long random_block(struct nvme *nvme)
 
 static int bench(struct nvme *nvme, char **args)
 {
-	unsigned long long interrupts = nvme->io.interrupts;
+	unsigned long long interrupts = nvme_interrupts(nvme);
 	unsigned int buffers[NVME_BUFFERS];
 	unsigned int in_flight = 0;
 	unsigned long long seconds;
@@ -121,7 +121,7 @@ static int bench(struct nvme *nvme, char **args)
 			nvme_start_read(nvme, random_block(nvme), buffers[i]);
 	} while (in_flight);
 
-	interrupts = nvme->io.interrupts - interrupts;
+	interrupts = nvme_interrupts(nvme) - interrupts;
 	printf("%llu random reads of %u bytes in %.2f s, %u at a time\n",
 	       reads, nvme->block_size, time, NVME_BUFFERS);
 	printf("%.0f IOPS, %llu interrupts taken\n", reads / time,

@@ -123,12 +123,21 @@ static unsigned int reap(struct nvme *nvme, struct nvme_queue *queue,
 	return count;
 }
 
-/* Sleep until the queue's vector fires: the eventfd counts how often it did. */
+/* The eventfd counts how often the vector fired since it was read last. */
+static int take_interrupts(struct nvme_queue *queue)
+{
+	uint64_t count = 0;
+
+	if (read(queue->eventfd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return -errno;
+	queue->interrupts += count;
+	return 0;
+}
+
 static int wait_interrupt(struct nvme_queue *queue, int64_t deadline)
 {
 	struct pollfd poll_fd = { .fd = queue->eventfd, .events = POLLIN };
 	int64_t left = deadline - now_ms();
-	uint64_t count;
 	int ret;
 
 	/* interrupts that bring nothing must not keep us here for ever */
@@ -139,10 +148,7 @@ static int wait_interrupt(struct nvme_queue *queue, int64_t deadline)
 		return errno == EINTR ? 0 : -errno;
 	if (!ret)
 		return -ETIMEDOUT;
-	if (read(queue->eventfd, &count, sizeof(count)) < 0)
-		return -errno;
-	queue->interrupts += count;
-	return 0;
+	return take_interrupts(queue);
 }
 
 /* At least one completion; returns how many or -errno. */
@@ -258,6 +264,13 @@ int nvme_wait_reads(struct nvme *nvme, unsigned int *buffers)
 		buffers[i] = done[i].id;
 	}
 	return count;
+}
+
+unsigned long long nvme_interrupts(struct nvme *nvme)
+{
+	/* some completions were there before anyone slept */
+	take_interrupts(&nvme->io);
+	return nvme->io.interrupts;
 }
 
 /* Setting up. */

@@ -166,4 +166,7 @@ int nvme_flush(struct nvme *nvme);
 void nvme_start_read(struct nvme *nvme, uint64_t block, unsigned int buffer);
 int nvme_wait_reads(struct nvme *nvme, unsigned int *buffers);
 
+/* How often the vector of the I/O queue has fired so far. */
+unsigned long long nvme_interrupts(struct nvme *nvme);
+
 #endif /* NVME_H */
