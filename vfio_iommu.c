@@ -265,17 +265,10 @@ static int map_add_pages(struct iommu_domain *iommu, struct uvfio_map *map,
 
 static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 {
-	int ret;
-
 	if (prot & IOMMU_WRITE)
 		return pin_user_pages_fast(vaddr, n, FOLL_LONGTERM | FOLL_WRITE,
 					   pages);
-
-	ret = pin_user_pages_fast(vaddr, n, UVFIO_PIN_READ, pages);
-	/* A shared mapping without write permission has nothing to unshare. */
-	if (ret == -EFAULT && UVFIO_PIN_READ != FOLL_LONGTERM)
-		ret = pin_user_pages_fast(vaddr, n, FOLL_LONGTERM, pages);
-	return ret;
+	return pin_user_pages_longterm_read(vaddr, n, pages);
 }
 
 /* Pins and maps all of @map; what is done on failure is for map_destroy(). */

@@ -110,10 +110,20 @@ static const struct pci_error_handlers err_handlers = {
 	.reset_done = reset_done,
 };
 
-/* False on hardware without a reset method, or when the admin disabled all. */
-static bool can_reset(struct pci_dev *pdev)
+/*
+ * -ENOTTY: there is no way to reset it, which shows only here when the one way
+ * is a reset of a bus with other devices on it.
+ */
+static int reset_function(struct uvfio_dev *udev)
 {
-	return pdev->reset_methods[0] != 0;
+	int ret;
+
+	device_lock_assert(&udev->pdev->dev);
+
+	pci_cfg_access_lock(udev->pdev);
+	ret = pci_reset_function_locked(udev->pdev);
+	pci_cfg_access_unlock(udev->pdev);
+	return ret;
 }
 
 /**
@@ -124,17 +134,9 @@ static bool can_reset(struct pci_dev *pdev)
  */
 int uvfio_pci_reset(struct uvfio_dev *udev)
 {
-	int ret;
+	int ret = reset_function(udev);
 
-	device_lock_assert(&udev->pdev->dev);
-
-	if (!can_reset(udev->pdev))
-		return -EINVAL;
-
-	pci_cfg_access_lock(udev->pdev);
-	ret = pci_reset_function_locked(udev->pdev);
-	pci_cfg_access_unlock(udev->pdev);
-	return ret;
+	return ret == -ENOTTY ? -EINVAL : ret;
 }
 
 /* Users come and go */
@@ -153,16 +155,15 @@ int uvfio_pci_open(struct uvfio_dev *udev)
 	command_update(udev, PCI_COMMAND_MASTER, 0);
 	uvfio_intx_set_armed(udev, false);
 
-	if (udev->dirty && can_reset(pdev)) {
-		ret = uvfio_pci_reset(udev);
-		if (ret) {
-			dev_warn_ratelimited(&pdev->dev, "refused: it cannot be reset (%d) after its last user; remove and rescan it, or power it off and on\n",
-					     ret);
-			pci_disable_device(pdev);
-			return -EIO;
-		}
-		udev->dirty = false;
+	/* A second try at what failed on close. */
+	ret = udev->dirty ? reset_function(udev) : 0;
+	if (ret && ret != -ENOTTY) {
+		dev_warn_ratelimited(&pdev->dev, "refused: it cannot be reset (%d) after its last user; remove and rescan it, or power it off and on\n",
+				     ret);
+		pci_disable_device(pdev);
+		return -EIO;
 	}
+	udev->dirty = false;
 	return 0;
 }
 
@@ -220,7 +221,7 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 		domain = quiesce(udev);
 
 	/* Reset with the domain still there: it confines what may be left. */
-	if (udev->dirty && uvfio_pci_reset(udev) == 0)
+	if (udev->dirty && reset_function(udev) == 0)
 		udev->dirty = false;
 	if (domain)
 		uvfio_domain_detach(domain, pdev);
@@ -266,7 +267,7 @@ int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	struct vfio_device_info *info = &cmd->device_info;
 
 	info->flags = VFIO_DEVICE_FLAGS_PCI;
-	if (can_reset(udev->pdev))
+	if (udev->pdev->reset_methods[0])
 		info->flags |= VFIO_DEVICE_FLAGS_RESET;
 	info->num_regions = VFIO_PCI_NUM_REGIONS;
 	info->num_irqs = VFIO_PCI_NUM_IRQS;
@@ -587,7 +588,7 @@ static int pristine_save(struct uvfio_dev *udev)
 		return ret;
 
 	command_update(udev, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_DISABLE);
-	udev->dirty = uvfio_pci_reset(udev) != 0;
+	udev->dirty = reset_function(udev) != 0;
 
 	pci_save_state(pdev);
 	udev->pristine = pci_store_saved_state(pdev);

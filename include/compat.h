@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
+#include <linux/sched.h>
 
 #include "compat-config.h"
 
@@ -53,14 +54,58 @@ static inline bool msi_device_has_isolated_msi(struct device *dev)
 }
 #endif
 
-/*
- * How to pin private memory that a device only reads, so that it sees what the
- * process writes there later.
- */
 #ifdef UVFIO_HAVE_GUP_MUST_UNSHARE_FLAGS
-#define UVFIO_PIN_READ	(FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE)
+/* Pages from @addr on that a write of the process would replace. */
+static inline int pages_to_unshare(unsigned long addr, int n, struct page *page)
+{
+	struct vm_area_struct *vma;
+
+	if (PageAnon(page))	/* the kernel does it for these */
+		return 0;
+
+	mmap_read_lock(current->mm);
+	vma = vma_lookup(current->mm, addr);
+	if (!vma || !is_cow_mapping(vma->vm_flags))
+		n = 0;
+	else
+		n = min_t(u64, n, (vma->vm_end - addr) >> PAGE_SHIFT);
+	mmap_read_unlock(current->mm);
+	return n;
+}
+
+/*
+ * A long-term pin for reading, which has to see what the process writes there
+ * later: the zero page and private file pages are replaced by its own first, by
+ * what a write would do.
+ */
+static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
+					       struct page **pages)
+{
+	int i, pinned, shared = 0;
+
+	pinned = pin_user_pages_fast(addr, n, FOLL_LONGTERM, pages);
+	for (i = 0; i < pinned; i++) {
+		shared = pages_to_unshare(addr + i * PAGE_SIZE, pinned - i,
+					  pages[i]);
+		if (shared)
+			break;
+	}
+	if (!shared)
+		return pinned;
+
+	unpin_user_pages(pages + i, pinned - i);
+	if (i)
+		return i;
+	return pin_user_pages_fast(addr, shared,
+				   FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
+				   pages);
+}
 #else
-#define UVFIO_PIN_READ	FOLL_LONGTERM
+static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
+					       struct page **pages)
+{
+	return pin_user_pages_fast(addr, n, FOLL_LONGTERM, pages);
+}
 #endif
 
 #endif /* UVFIO_COMPAT_H */
