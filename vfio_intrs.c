@@ -41,6 +41,7 @@ static unsigned int max_vectors(struct uvfio_dev *udev, u32 index)
 	}
 }
 
+/* After pci_enable_device(), which finds the INTx line. */
 void uvfio_irqs_init(struct uvfio_dev *udev)
 {
 	struct pci_dev *pdev = udev->pdev;
@@ -75,22 +76,38 @@ int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 
 /*
  * What the command register's interrupt disable bit has to be. The user's own
- * bit is virtual: it adds to ours and never clears it.
+ * bit is virtual: it adds to ours and never clears it. Some devices stop MSI with
+ * that bit as well; while MSI is on, they have no INTx to disable.
  */
 bool uvfio_intx_disabled(struct uvfio_dev *udev)
 {
 	lockdep_assert_held(&udev->cmd_lock);
-	return !udev->intx_armed || udev->intx_masked || udev->intx_disabled;
+
+	if (udev->irq_index > VFIO_PCI_INTX_IRQ_INDEX &&
+	    udev->pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
+		return false;
+	if (udev->intx_maskable && udev->intx_masked)
+		return true;
+	return !udev->intx_armed || udev->intx_disabled || udev->in_reset;
 }
 
 static void __intx_update(struct uvfio_dev *udev)
 {
 	lockdep_assert_held(&udev->cmd_lock);
-	if (udev->intx_maskable)
-		pci_intx(udev->pdev, !uvfio_intx_disabled(udev));
+	pci_intx(udev->pdev, !uvfio_intx_disabled(udev));
 }
 
-void uvfio_intx_set_armed(struct uvfio_dev *udev, bool armed)
+/* Brings the hardware's bit in line with the state that it follows from. */
+void uvfio_intx_update(struct uvfio_dev *udev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&udev->cmd_lock, flags);
+	__intx_update(udev);
+	spin_unlock_irqrestore(&udev->cmd_lock, flags);
+}
+
+static void intx_set_armed(struct uvfio_dev *udev, bool armed)
 {
 	unsigned long flags;
 
@@ -136,8 +153,8 @@ static void intx_forget_masked(struct uvfio_dev *udev)
 }
 
 /*
- * True if it was ours, and then it is masked. In reset, the all-ones that an
- * absent device reads as would look like a pending interrupt.
+ * True if it was ours, and then it is masked. A disabled line has not fired; in
+ * reset the device would read as all-ones, which looks like it had.
  */
 static bool __intx_take(struct uvfio_dev *udev)
 {
@@ -147,8 +164,7 @@ static bool __intx_take(struct uvfio_dev *udev)
 		__intx_set_masked(udev, true);
 		return true;
 	}
-	if (uvfio_intx_disabled(udev) || READ_ONCE(udev->in_reset) ||
-	    !pci_check_and_mask_intx(udev->pdev))
+	if (uvfio_intx_disabled(udev) || !pci_check_and_mask_intx(udev->pdev))
 		return false;
 
 	udev->intx_masked = true;
@@ -222,7 +238,7 @@ static int vector_request(struct uvfio_dev *udev, unsigned int i,
 	}
 
 	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX)
-		uvfio_intx_set_armed(udev, true);
+		intx_set_armed(udev, true);
 	return 0;
 }
 
@@ -234,7 +250,7 @@ static struct eventfd_ctx *vector_release(struct uvfio_dev *udev, unsigned int i
 	struct eventfd_ctx *trigger = vector->trigger;
 
 	if (intx)
-		uvfio_intx_set_armed(udev, false);
+		intx_set_armed(udev, false);
 	free_irq(vector->irq, intx ? (void *)udev : vector);
 	if (intx)
 		intx_forget_masked(udev);
@@ -243,6 +259,7 @@ static struct eventfd_ctx *vector_release(struct uvfio_dev *udev, unsigned int i
 	return trigger;
 }
 
+/* No partial success: fewer vectors than asked for is -ENOSPC. */
 static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
 {
 	unsigned int flag = index == VFIO_PCI_MSI_IRQ_INDEX ? PCI_IRQ_MSI :
@@ -264,6 +281,7 @@ static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
 	udev->vectors = vectors;
 	udev->num_vectors = count;
 	udev->irq_index = index;
+	uvfio_intx_update(udev);
 	return 0;
 }
 
@@ -285,16 +303,15 @@ void uvfio_irqs_disable(struct uvfio_dev *udev)
 	for (i = 0; i < udev->num_vectors; i++)
 		if (udev->vectors[i].trigger)
 			eventfd_ctx_put(vector_release(udev, i));
-	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX) {
+	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX)
 		pci_free_irq_vectors(udev->pdev);
-		/* The PCI core turned INTx on again. */
-		uvfio_intx_set_armed(udev, false);
-	}
 
 	kfree(udev->vectors);
 	udev->vectors = NULL;
 	udev->num_vectors = 0;
 	udev->irq_index = -1;
+	/* The PCI core turns INTx on when MSI goes off. */
+	uvfio_intx_update(udev);
 }
 
 static void put_triggers(struct eventfd_ctx **triggers, unsigned int count)

@@ -90,17 +90,29 @@ struct uvfio_group {
 struct uvfio_domain {
 	refcount_t users;
 	struct work_struct free_work;
-	struct mutex map_lock;		/* maps, num_maps */
+	struct mutex map_lock;		/* of the next three */
 	struct rb_root maps;
 	unsigned int num_maps;
-	struct windows *windows;	/* map_lock and group_lock to write */
-	bool coherent;			/* no-snoop is overruled; as windows */
+	struct windows *windows;	/* map_lock; group_lock to replace */
+	bool coherent;			/* no-snoop is overruled; as iommu */
 	/*
-	 * Set once under map_lock by the first attach; whoever saw it set may
-	 * use it without the lock as long as it holds the domain.
+	 * Set once, by the first attach (group_lock, pairs with domain_table());
+	 * whoever saw it set may use it as long as it holds the domain.
 	 */
 	struct iommu_domain *iommu;
+	/*
+	 * R around iommu_map() and iommu_unmap(), W around attaching to it: an
+	 * IOMMU that joins may change the depth of the page table.
+	 */
+	struct rw_semaphore table_rwsem;
 };
+
+/* NULL until a device was attached. */
+static struct iommu_domain *domain_table(struct uvfio_domain *domain)
+{
+	/* Pairs with group_join(): what it set up before is seen, too. */
+	return smp_load_acquire(&domain->iommu);
+}
 
 static DEFINE_MUTEX(group_lock);	/* group_list and all attachments */
 static LIST_HEAD(group_list);
@@ -195,6 +207,67 @@ static void unpin_runs(struct run_list *list, bool dirty)
 	}
 }
 
+/* Windows */
+
+/* Cuts start .. last out of @windows, which has room for one more entry. */
+static void windows_cut(struct windows *windows, u64 start, u64 last)
+{
+	struct window *w = windows->w;
+	size_t i = 0;
+
+	while (i < windows->count) {
+		bool below = w[i].start < start, above = w[i].last > last;
+
+		if (w[i].start > last || w[i].last < start) {
+			i++;
+		} else if (below && above) {
+			memmove(&w[i + 1], &w[i],
+				(windows->count - i) * sizeof(*w));
+			windows->count++;
+			w[i].last = start - 1;
+			w[i + 1].start = last + 1;
+			i += 2;
+		} else if (below) {
+			w[i++].last = start - 1;
+		} else if (above) {
+			w[i++].start = last + 1;
+		} else {
+			windows->count--;
+			memmove(&w[i], &w[i + 1],
+				(windows->count - i) * sizeof(*w));
+		}
+	}
+}
+
+static bool in_windows(const struct windows *windows, u64 start, u64 last)
+{
+	size_t i;
+
+	for (i = 0; i < windows->count; i++)
+		if (start >= windows->w[i].start && last <= windows->w[i].last)
+			return true;
+	return false;
+}
+
+/*
+ * VT-d before v6.12 lets the aperture end at 57 bits whatever it translates. The
+ * first mapping that is refused tells, and the window then ends at the next
+ * narrower width of such page tables, so that there are few tries: each writes a
+ * line to the kernel log.
+ */
+static int windows_learn(struct uvfio_domain *domain, u64 last)
+{
+	unsigned int width = 57;
+
+	while (width > 30 && BIT_ULL(width) > last)
+		width -= 9;
+
+	guard(mutex)(&domain->map_lock);
+	if (BIT_ULL(width) <= last)
+		windows_cut(domain->windows, BIT_ULL(width), U64_MAX);
+	return -EINVAL;
+}
+
 /* Mappings */
 
 /*
@@ -202,15 +275,20 @@ static void unpin_runs(struct run_list *list, bool dirty)
  * locked_vm, whose lock is the mmap lock: a process can keep that held (a fault
  * on a FUSE page), and releasing a revoked device's pages must not wait for it.
  */
-static int charge(struct mm_struct *mm, u64 npages)
+static int charge_pages(struct mm_struct *mm, u64 npages)
 {
 	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-	u64 pinned = atomic64_add_return(npages, &mm->pinned_vm);
+	s64 pinned = atomic64_read(&mm->pinned_vm);
 
-	if (pinned + READ_ONCE(mm->locked_vm) <= limit || capable(CAP_IPC_LOCK))
-		return 0;
+	do {
+		if (pinned + npages + READ_ONCE(mm->locked_vm) > limit &&
+		    !capable(CAP_IPC_LOCK))
+			goto refuse;
+	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &pinned,
+				       pinned + npages));
+	return 0;
 
-	atomic64_sub(npages, &mm->pinned_vm);
+refuse:
 	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow to pin %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
 			    current->comm, task_pid_nr(current),
 			    rlimit(RLIMIT_MEMLOCK) >> 10,
@@ -224,23 +302,25 @@ static u64 map_pages(const struct uvfio_map *map)
 }
 
 /* Puts the last run into the IOMMU; it will not grow any more. */
-static int map_last_run(struct iommu_domain *iommu, struct uvfio_map *map)
+static int map_last_run(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	u64 run = *run_slot(&map->pinned);
 	size_t size = run_pages(run) << PAGE_SHIFT;
 	int ret;
 
-	ret = iommu_map(iommu, map->iova + map->mapped,
+	down_read(&domain->table_rwsem);
+	ret = iommu_map(domain->iommu, map->iova + map->mapped,
 			run_pfn(run) << PAGE_SHIFT, size, map->prot,
 			GFP_KERNEL_ACCOUNT);
+	up_read(&domain->table_rwsem);
 	if (!ret)
 		map->mapped += size;
-	/* Some IOMMUs translate fewer bits than they say: out of range, too. */
-	return ret && ret != -ENOMEM ? -EINVAL : ret;
+	/* EFAULT is what VT-d says; the caller's memory has nothing to do with it. */
+	return ret == -EFAULT ? -ERANGE : ret;
 }
 
 /* Takes over the pins of all @n pages, also on failure. */
-static int map_add_pages(struct iommu_domain *iommu, struct uvfio_map *map,
+static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 			 struct page **pages, size_t n)
 {
 	size_t i;
@@ -252,7 +332,7 @@ static int map_add_pages(struct iommu_domain *iommu, struct uvfio_map *map,
 		if (run_extend(&map->pinned, pfn))
 			continue;
 
-		ret = map->pinned.count ? map_last_run(iommu, map) : 0;
+		ret = map->pinned.count ? map_last_run(domain, map) : 0;
 		if (!ret)
 			ret = run_add(&map->pinned, pfn);
 		if (ret) {
@@ -272,7 +352,8 @@ static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 }
 
 /* Pins and maps all of @map; what is done on failure is for map_destroy(). */
-static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr)
+static int map_fill(struct uvfio_domain *domain, struct uvfio_map *map,
+		    u64 vaddr)
 {
 	struct page *few[16], **pages = few;
 	size_t room = ARRAY_SIZE(few);
@@ -294,7 +375,7 @@ static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr
 			ret = n ?: -EFAULT;
 			break;
 		}
-		ret = map_add_pages(iommu, map, pages, n);
+		ret = map_add_pages(domain, map, pages, n);
 		vaddr += (u64)n << PAGE_SHIFT;
 		left -= n;
 
@@ -303,7 +384,7 @@ static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr
 		cond_resched();
 	}
 	if (!ret)
-		ret = map_last_run(iommu, map);
+		ret = map_last_run(domain, map);
 
 	if (pages != few)
 		free_page((unsigned long)pages);
@@ -315,10 +396,16 @@ static int map_fill(struct iommu_domain *iommu, struct uvfio_map *map, u64 vaddr
  * must be busy, or the domain dying. The IOVA range stays reserved until the
  * caller erases the node.
  */
-static void map_empty(struct iommu_domain *iommu, struct uvfio_map *map)
+static void map_empty(struct uvfio_domain *domain, struct uvfio_map *map)
 {
+	size_t unmapped = 0;
+
+	down_read(&domain->table_rwsem);
 	if (map->mapped)
-		WARN_ON(iommu_unmap(iommu, map->iova, map->mapped) != map->mapped);
+		unmapped = iommu_unmap(domain->iommu, map->iova, map->mapped);
+	up_read(&domain->table_rwsem);
+
+	WARN_ON(unmapped != map->mapped);
 	unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
 	atomic64_sub(map_pages(map), &map->mm->pinned_vm);
 }
@@ -365,22 +452,12 @@ static struct uvfio_map *map_next(struct uvfio_map *map, u64 last)
 	return next && next->iova <= last ? next : NULL;
 }
 
-static bool in_windows(const struct windows *windows, u64 start, u64 last)
-{
-	size_t i;
-
-	for (i = 0; i < windows->count; i++)
-		if (start >= windows->w[i].start && last <= windows->w[i].last)
-			return true;
-	return false;
-}
-
 /* Makes the IOVA range of a busy mapping its own. */
 static int map_reserve(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	guard(mutex)(&domain->map_lock);
 
-	if (!domain->iommu)
+	if (!domain_table(domain))
 		return -EUNATCH;
 	if (!IS_ALIGNED(map->iova | (map->last + 1),
 			1UL << __ffs(domain->iommu->pgsize_bitmap)))
@@ -456,10 +533,12 @@ int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	ret = map_reserve(domain, map);
 	if (ret)
 		goto err_free;
-	ret = charge(map->mm, map_pages(map));
+	ret = charge_pages(map->mm, map_pages(map));
 	if (ret)
 		goto err_unreserve;
-	ret = map_fill(domain->iommu, map, arg->vaddr);
+	ret = map_fill(domain, map, arg->vaddr);
+	if (ret == -ERANGE)
+		ret = windows_learn(domain, map->last);
 	if (ret)
 		goto err_empty;
 
@@ -467,7 +546,7 @@ int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	return 0;
 
 err_empty:
-	map_empty(domain->iommu, map);
+	map_empty(domain, map);
 err_unreserve:
 	map_unreserve(domain, map);
 err_free:
@@ -483,7 +562,7 @@ static int maps_take(struct uvfio_domain *domain, u64 start, u64 last,
 
 	guard(mutex)(&domain->map_lock);
 
-	if (!domain->iommu)
+	if (!domain_table(domain))
 		return -EUNATCH;
 
 	for (map = map_first(domain, start, last); map; map = map_next(map, last))
@@ -529,7 +608,7 @@ int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 		return ret;
 
 	list_for_each_entry(map, &taken, link) {
-		map_empty(domain->iommu, map);
+		map_empty(domain, map);
 		bytes += map->last - map->iova + 1;
 		cond_resched();
 	}
@@ -543,87 +622,53 @@ int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	return 0;
 }
 
-/* Windows */
+/* Windows of an attached group */
 
-/* Cuts start .. last out of @windows, which has room for one more entry. */
-static void windows_cut(struct windows *windows, u64 start, u64 last)
+static void resvs_free(struct list_head *resvs)
 {
-	struct window *w = windows->w;
-	size_t i = 0;
+	struct iommu_resv_region *resv, *next;
 
-	while (i < windows->count) {
-		bool below = w[i].start < start, above = w[i].last > last;
-
-		if (w[i].start > last || w[i].last < start) {
-			i++;
-		} else if (below && above) {
-			memmove(&w[i + 1], &w[i],
-				(windows->count - i) * sizeof(*w));
-			windows->count++;
-			w[i].last = start - 1;
-			w[i + 1].start = last + 1;
-			i += 2;
-		} else if (below) {
-			w[i++].last = start - 1;
-		} else if (above) {
-			w[i++].start = last + 1;
-		} else {
-			windows->count--;
-			memmove(&w[i], &w[i + 1],
-				(windows->count - i) * sizeof(*w));
-		}
-	}
-}
-
-static size_t list_length(const struct list_head *head)
-{
-	const struct list_head *pos;
-	size_t n = 0;
-
-	list_for_each(pos, head)
-		n++;
-	return n;
+	list_for_each_entry_safe(resv, next, resvs, list)
+		kfree(resv);
 }
 
 /*
- * @old (NULL: the whole aperture) without what @group has reserved: firmware
- * ranges and the doorbell of its interrupts. Does not free @old.
+ * The domain's windows (at first: the whole aperture) without what a group has
+ * reserved: firmware's ranges and the doorbell of its interrupts.
  */
-static struct windows *windows_narrow(const struct windows *old,
-				      struct iommu_domain *iommu,
-				      struct iommu_group *group)
+static struct windows *windows_narrow(struct uvfio_domain *domain,
+				      const struct iommu_domain *iommu,
+				      struct list_head *resvs)
 {
 	struct iommu_resv_region *resv;
-	struct windows *new;
-	LIST_HEAD(resvs);
-	int ret;
+	struct windows *old, *new;
+	size_t room = 1;
 
-	ret = iommu_get_group_resv_regions(group, &resvs);
-	if (ret)
-		return ERR_PTR(ret);
+	lockdep_assert_held(&group_lock);
 
-	new = kzalloc(struct_size(new, w, (old ? old->count : 1) +
-					  list_length(&resvs)),
-		      GFP_KERNEL_ACCOUNT);
-	if (new && old) {
+	/* Each cut adds one window at most, and windows_learn() none. */
+	list_for_each_entry(resv, resvs, list)
+		room++;
+	if (domain->windows)
+		room += domain->windows->count;
+	new = kzalloc(struct_size(new, w, room), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return ERR_PTR(-ENOMEM);
+
+	new->count = 1;
+	new->w[0].start = iommu->geometry.aperture_start;
+	new->w[0].last = iommu->geometry.aperture_end;
+	mutex_lock(&domain->map_lock);
+	old = domain->windows;
+	if (old)
 		memcpy(new, old, struct_size(old, w, old->count));
-	} else if (new) {
-		new->count = 1;
-		new->w[0].start = iommu->geometry.aperture_start;
-		new->w[0].last = iommu->geometry.aperture_end;
-	}
+	mutex_unlock(&domain->map_lock);
 
-	list_for_each_entry(resv, &resvs, list)
-		if (new && resv->length &&
-		    resv->type != IOMMU_RESV_DIRECT_RELAXABLE)
+	list_for_each_entry(resv, resvs, list)
+		if (resv->length && resv->type != IOMMU_RESV_DIRECT_RELAXABLE)
 			windows_cut(new, resv->start,
 				    resv->start + resv->length - 1);
-
-	while ((resv = list_first_entry_or_null(&resvs, typeof(*resv), list))) {
-		list_del(&resv->list);
-		kfree(resv);
-	}
-	return new ?: ERR_PTR(-ENOMEM);
+	return new;
 }
 
 /* Puts @new in force if no mapping is in the way; returns what was before. */
@@ -656,6 +701,7 @@ struct uvfio_domain *uvfio_domain_alloc(void)
 
 	refcount_set(&domain->users, 1);
 	mutex_init(&domain->map_lock);
+	init_rwsem(&domain->table_rwsem);
 	domain->maps = RB_ROOT;
 	return domain;
 }
@@ -666,7 +712,7 @@ static void domain_free(struct uvfio_domain *domain)
 	struct uvfio_map *map, *next;
 
 	rbtree_postorder_for_each_entry_safe(map, next, &domain->maps, node) {
-		map_empty(domain->iommu, map);
+		map_empty(domain, map);
 		map_free(map);
 		cond_resched();
 	}
@@ -744,6 +790,14 @@ static int add_window_cap(struct uvfio_caps *caps, u32 base,
 	return ret;
 }
 
+/* Smaller pages than the CPU's cannot be mapped, but make up one of its. */
+static u64 page_sizes(const struct iommu_domain *iommu)
+{
+	u64 sizes = iommu->pgsize_bitmap & PAGE_MASK;
+
+	return iommu->pgsize_bitmap & ~PAGE_MASK ? sizes | PAGE_SIZE : sizes;
+}
+
 int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 {
 	struct vfio_iommu_type1_info *info = &cmd->iommu_info;
@@ -756,7 +810,7 @@ int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 
 	guard(mutex)(&domain->map_lock);
 
-	if (!domain->iommu)
+	if (!domain_table(domain))
 		return -EUNATCH;
 
 	avail.avail = maps_left(domain);
@@ -766,7 +820,7 @@ int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 		return ret;
 
 	info->flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-	info->iova_pgsizes = domain->iommu->pgsize_bitmap & PAGE_MASK;
+	info->iova_pgsizes = page_sizes(domain->iommu);
 	return 0;
 }
 
@@ -786,7 +840,7 @@ int uvfio_domain_check_extension(struct uvfio_domain *domain,
 	case VFIO_UNMAP_ALL:
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
-		return READ_ONCE(domain->coherent);
+		return domain_table(domain) && domain->coherent;
 	default:
 		return 0;
 	}
@@ -812,52 +866,102 @@ static struct uvfio_group *group_find(struct iommu_group *iommu_group)
 	return NULL;
 }
 
-/* A group member that keeps the group from a user. */
+/* Of a group that cannot be had: the members that are in the way. */
+struct culprits {
+	struct pci_dev *pdev;
+	unsigned int count;
+};
+
 static int log_culprit(struct device *member, void *data)
 {
-	struct pci_dev *pdev = data;
 	struct device_driver *driver = READ_ONCE(member->driver);
+	struct culprits *culprits = data;
 
-	if (!driver || driver == pdev->dev.driver)
+	/* Drivers that leave DMA to a user do not keep others from it. */
+	if (!driver || (dev_is_pci(member) &&
+			to_pci_driver(driver)->driver_managed_dma))
 		return 0;
 
-	dev_warn_ratelimited(&pdev->dev,
+	culprits->count++;
+	dev_warn_ratelimited(&culprits->pdev->dev,
 			     "its IOMMU group is in use: %s is bound to %s; unbind it, or bind it to uvfio too\n",
 			     dev_name(member), driver->name);
 	return 0;
 }
 
+static void log_culprits(struct pci_dev *pdev, struct iommu_group *iommu_group)
+{
+	struct culprits culprits = { .pdev = pdev };
+
+	iommu_group_for_each_dev(iommu_group, &culprits, log_culprit);
+	if (!culprits.count)
+		dev_warn_ratelimited(&pdev->dev, "its IOMMU group %d has another owner: a user of vfio-pci, or of another domain\n",
+				     iommu_group_id(iommu_group));
+}
+
+/* An IOMMU that translates MSI writes wants a window for them. */
+static int msi_window(struct iommu_domain *iommu, struct list_head *resvs)
+{
+	struct iommu_resv_region *resv, *software = NULL;
+
+	list_for_each_entry(resv, resvs, list) {
+		if (resv->type == IOMMU_RESV_MSI)
+			return 0;
+		if (resv->type == IOMMU_RESV_SW_MSI)
+			software = resv;
+	}
+	return software ? iommu_get_msi_cookie(iommu, software->start) : 0;
+}
+
 /* The page table for a first group: like @pdev's IOMMU makes them. */
-static struct iommu_domain *iommu_alloc(struct pci_dev *pdev,
-					struct iommu_group *iommu_group)
+static struct iommu_domain *page_table_alloc(struct pci_dev *pdev,
+					     struct list_head *resvs)
 {
 	struct iommu_domain *iommu = iommu_paging_domain_alloc(&pdev->dev);
-	struct iommu_resv_region *resv;
-	LIST_HEAD(resvs);
+	int ret;
 
 	if (IS_ERR(iommu))
 		return iommu;
 
-	/* An IOMMU that translates MSI writes wants a window for them. */
-	iommu_get_group_resv_regions(iommu_group, &resvs);
-	while ((resv = list_first_entry_or_null(&resvs, typeof(*resv), list))) {
-		if (resv->type == IOMMU_RESV_SW_MSI)
-			iommu_get_msi_cookie(iommu, resv->start);
-		list_del(&resv->list);
-		kfree(resv);
+	ret = msi_window(iommu, resvs);
+	if (ret) {
+		iommu_domain_free(iommu);
+		return ERR_PTR(ret);
 	}
 	return iommu;
 }
 
+static int page_table_attach(struct uvfio_domain *domain,
+			     struct iommu_domain *iommu, struct pci_dev *pdev,
+			     struct iommu_group *iommu_group)
+{
+	int ret;
+
+	down_write(&domain->table_rwsem);
+	ret = iommu_attach_group(iommu, iommu_group);
+	up_write(&domain->table_rwsem);
+	if (!ret || ret == -ENOMEM)
+		return ret;
+
+	if (domain->iommu)
+		dev_warn_ratelimited(&pdev->dev, "its IOMMU cannot share the page table of the domain (%d): use another /dev/uiommu for it\n",
+				     ret);
+	else
+		dev_warn_ratelimited(&pdev->dev, "the IOMMU does not let a user have it (%d): the kernel log of the IOMMU driver says why\n",
+				     ret);
+	return -EINVAL;
+}
+
+/* The device reads and writes memory past the CPU's caches unless overruled. */
 static bool enforce_coherency(struct iommu_domain *iommu)
 {
 	return iommu->ops->enforce_cache_coherency &&
 	       iommu->ops->enforce_cache_coherency(iommu);
 }
 
-/* The group is ours: bring it into the domain's page table. */
+/* The group is the domain's: bring it into the domain's page table. */
 static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
-		      struct iommu_group *iommu_group)
+		      struct iommu_group *iommu_group, struct list_head *resvs)
 {
 	struct iommu_domain *iommu = domain->iommu;
 	struct windows *narrow, *old;
@@ -866,43 +970,40 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 	lockdep_assert_held(&group_lock);
 
 	if (!iommu)
-		iommu = iommu_alloc(pdev, iommu_group);
+		iommu = page_table_alloc(pdev, resvs);
 	if (IS_ERR(iommu))
 		return PTR_ERR(iommu);
 
-	narrow = windows_narrow(domain->windows, iommu, iommu_group);
+	narrow = windows_narrow(domain, iommu, resvs);
 	if (IS_ERR(narrow)) {
 		ret = PTR_ERR(narrow);
-		goto err_domain;
+		goto err_table;
 	}
 	old = windows_swap(domain, narrow);
 	if (IS_ERR(old)) {
 		ret = PTR_ERR(old);
 		dev_warn_ratelimited(&pdev->dev, "a mapping of the domain lies in a range reserved for this device: unmap it before attaching\n");
-		goto err_windows;
+		goto err_narrow;
 	}
-	ret = iommu_attach_group(iommu, iommu_group);
-	if (ret) {
-		dev_warn_ratelimited(&pdev->dev, "its IOMMU cannot share the page table of the domain (%d): use another /dev/uiommu for it\n",
-				     ret);
+	ret = page_table_attach(domain, iommu, pdev, iommu_group);
+	if (ret)
 		goto err_swap;
-	}
 
 	kfree(old);
-	mutex_lock(&domain->map_lock);
-	domain->coherent = enforce_coherency(iommu);
-	domain->iommu = iommu;
-	mutex_unlock(&domain->map_lock);
+	if (!domain->iommu) {
+		domain->coherent = enforce_coherency(iommu);
+		/* Pairs with domain_table(). */
+		smp_store_release(&domain->iommu, iommu);
+	}
 	return 0;
 
 err_swap:
 	mutex_lock(&domain->map_lock);
 	domain->windows = old;
 	mutex_unlock(&domain->map_lock);
-	ret = ret == -ENOMEM ? ret : -EINVAL;
-err_windows:
+err_narrow:
 	kfree(narrow);
-err_domain:
+err_table:
 	if (!domain->iommu)
 		iommu_domain_free(iommu);
 	return ret;
@@ -913,20 +1014,26 @@ static int group_claim(struct uvfio_domain *domain, struct pci_dev *pdev,
 		       struct iommu_group *iommu_group)
 {
 	struct uvfio_group *group;
+	LIST_HEAD(resvs);
 	int ret;
 
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
 		return -ENOMEM;
 
+	ret = iommu_get_group_resv_regions(iommu_group, &resvs);
+	if (ret)
+		goto err_free;
 	ret = iommu_group_claim_dma_owner(iommu_group, domain);
 	if (ret) {
-		iommu_group_for_each_dev(iommu_group, pdev, log_culprit);
+		log_culprits(pdev, iommu_group);
+		ret = ret == -ENOMEM ? ret : -EBUSY;
 		goto err_free;
 	}
-	ret = group_join(domain, pdev, iommu_group);
+	ret = group_join(domain, pdev, iommu_group, &resvs);
 	if (ret)
 		goto err_release;
+	resvs_free(&resvs);
 
 	group->iommu_group = iommu_group;
 	group->domain = domain;
@@ -937,6 +1044,7 @@ static int group_claim(struct uvfio_domain *domain, struct pci_dev *pdev,
 err_release:
 	iommu_group_release_dma_owner(iommu_group);
 err_free:
+	resvs_free(&resvs);
 	kfree(group);
 	return ret;
 }
@@ -976,8 +1084,11 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 		return -EPERM;
 	}
 
-	if (msi_device_has_isolated_msi(&pdev->dev) ||
-	    READ_ONCE(allow_unsafe_interrupts)) {
+	if (!device_iommu_capable(&pdev->dev, IOMMU_CAP_CACHE_COHERENCY)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: its DMA is not coherent with the CPU's caches\n");
+		ret = -EINVAL;
+	} else if (msi_device_has_isolated_msi(&pdev->dev) ||
+		   READ_ONCE(allow_unsafe_interrupts)) {
 		ret = group_attach(domain, pdev, iommu_group);
 	} else {
 		dev_warn_ratelimited(&pdev->dev, "refused: no interrupt remapping, so it could forge interrupts; the module parameter allow_unsafe_interrupts=1 accepts that\n");
@@ -1005,7 +1116,9 @@ void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev)
 		group = group_find(iommu_group);
 		if (!WARN_ON(!group) && !--group->devices) {
 			list_del(&group->link);
+			down_write(&domain->table_rwsem);
 			iommu_detach_group(domain->iommu, iommu_group);
+			up_write(&domain->table_rwsem);
 			iommu_group_release_dma_owner(iommu_group);
 			kfree(group);
 		}

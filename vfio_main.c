@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/nospec.h>
 #include <linux/pci.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -159,8 +160,8 @@ static int fetch_irq_data(struct uvfio_cmd *cmd, void __user *arg)
 }
 
 /* Reads argsz, then as much of the struct as both sides have; once each. */
-static int fetch(const struct uvfio_op *op, struct uvfio_cmd *cmd,
-		 void __user *arg)
+static int fetch_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		      void __user *arg)
 {
 	u32 argsz;
 
@@ -181,8 +182,8 @@ static int fetch(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 }
 
 /* The chain goes out whole or not at all; argsz tells what it would take. */
-static int give_caps(const struct uvfio_op *op, struct uvfio_cmd *cmd,
-		     void __user *arg)
+static int return_caps(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		       void __user *arg)
 {
 	u32 base = ALIGN(op->size, sizeof(u64));
 	u32 *cap_offset = (void *)cmd + op->cap_offset;
@@ -200,8 +201,8 @@ static int give_caps(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 }
 
 /* Writes back what fits. */
-static int give(const struct uvfio_op *op, struct uvfio_cmd *cmd,
-		void __user *arg)
+static int return_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		       void __user *arg)
 {
 	u32 room = cmd->argsz;
 	int ret = 0;
@@ -210,7 +211,7 @@ static int give(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		return 0;
 
 	if (op->cap_offset)
-		ret = give_caps(op, cmd, arg);
+		ret = return_caps(op, cmd, arg);
 	if (!ret && copy_to_user(arg, cmd, min_t(u32, room, op->size)))
 		ret = -EFAULT;
 	return ret;
@@ -294,12 +295,12 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 	if (!op)
 		return -ENOTTY;
 
-	ret = fetch(op, &cmd, arg);
+	ret = fetch_args(op, &cmd, arg);
 	if (!ret)
 		ret = node == ON_DEVICE ? run_on_device(op, object, &cmd) :
 					  op->domain(object, &cmd);
 	if (!ret)
-		ret = give(op, &cmd, arg);
+		ret = return_args(op, &cmd, arg);
 
 	if (!IS_ERR(cmd.data))
 		kfree(cmd.data);
@@ -416,8 +417,8 @@ static size_t turn_len(u64 off, size_t left)
 	return min_t(size_t, left, TURN - off % sizeof(u64));
 }
 
-static ssize_t device_read(struct file *file, char __user *user, size_t len,
-			   loff_t *pos)
+static ssize_t uvfio_device_read(struct file *file, char __user *user,
+				 size_t len, loff_t *pos)
 {
 	struct uvfio_dev *udev = file->private_data;
 	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
@@ -443,13 +444,19 @@ static ssize_t device_read(struct file *file, char __user *user, size_t len,
 			break;
 		}
 		done += n;
+
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		cond_resched();
 	}
 	*pos += done;
 	return done ?: ret;
 }
 
-static ssize_t device_write(struct file *file, const char __user *user,
-			    size_t len, loff_t *pos)
+static ssize_t uvfio_device_write(struct file *file, const char __user *user,
+				  size_t len, loff_t *pos)
 {
 	struct uvfio_dev *udev = file->private_data;
 	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
@@ -475,12 +482,18 @@ static ssize_t device_write(struct file *file, const char __user *user,
 		if (ret)
 			break;
 		done += n;
+
+		if (fatal_signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		cond_resched();
 	}
 	*pos += done;
 	return done ?: ret;
 }
 
-static int device_mmap(struct file *file, struct vm_area_struct *vma)
+static int uvfio_device_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct uvfio_dev *udev = file->private_data;
 	const struct uvfio_region *region;
@@ -500,7 +513,7 @@ static int device_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* /dev/vfioN */
 
-static int device_open(struct inode *inode, struct file *file)
+static int uvfio_device_open(struct inode *inode, struct file *file)
 {
 	struct uvfio_dev *udev = container_of(inode->i_cdev, struct uvfio_dev,
 					      cdev);
@@ -515,7 +528,7 @@ static int device_open(struct inode *inode, struct file *file)
 		ret = uvfio_pci_open(udev);
 	if (!ret) {
 		udev->opened = true;
-		udev->mapping = file->f_mapping;
+		udev->mapping = file->f_mapping;	/* no domain: nobody reads it */
 		file->private_data = udev;
 		get_device(&udev->dev);
 	}
@@ -523,7 +536,7 @@ static int device_open(struct inode *inode, struct file *file)
 	return ret;
 }
 
-static int device_release(struct inode *inode, struct file *file)
+static int uvfio_device_release(struct inode *inode, struct file *file)
 {
 	struct uvfio_dev *udev = file->private_data;
 	struct uvfio_domain *domain = NULL;
@@ -540,26 +553,27 @@ static int device_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static long device_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+static long uvfio_device_ioctl(struct file *file, unsigned int nr,
+			       unsigned long arg)
 {
 	return uvfio_ioctl(ON_DEVICE, file->private_data, nr,
 			   (void __user *)arg);
 }
 
-static const struct file_operations device_fops = {
+static const struct file_operations uvfio_device_fops = {
 	.owner = THIS_MODULE,
-	.open = device_open,
-	.release = device_release,
-	.read = device_read,
-	.write = device_write,
-	.mmap = device_mmap,
-	.unlocked_ioctl = device_ioctl,
+	.open = uvfio_device_open,
+	.release = uvfio_device_release,
+	.read = uvfio_device_read,
+	.write = uvfio_device_write,
+	.mmap = uvfio_device_mmap,
+	.unlocked_ioctl = uvfio_device_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
 /* /dev/uiommu */
 
-static int domain_open(struct inode *inode, struct file *file)
+static int uvfio_uiommu_open(struct inode *inode, struct file *file)
 {
 	struct uvfio_domain *domain = uvfio_domain_alloc();
 
@@ -570,31 +584,32 @@ static int domain_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
-static int domain_release(struct inode *inode, struct file *file)
+static int uvfio_uiommu_release(struct inode *inode, struct file *file)
 {
 	uvfio_domain_put(file->private_data);
 	return 0;
 }
 
-static long domain_ioctl(struct file *file, unsigned int nr, unsigned long arg)
+static long uvfio_uiommu_ioctl(struct file *file, unsigned int nr,
+			       unsigned long arg)
 {
 	return uvfio_ioctl(ON_DOMAIN, file->private_data, nr,
 			   (void __user *)arg);
 }
 
-static const struct file_operations domain_fops = {
+static const struct file_operations uvfio_uiommu_fops = {
 	.owner = THIS_MODULE,
-	.open = domain_open,
-	.release = domain_release,
-	.unlocked_ioctl = domain_ioctl,
+	.open = uvfio_uiommu_open,
+	.release = uvfio_uiommu_release,
+	.unlocked_ioctl = uvfio_uiommu_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
 
-static struct miscdevice domain_node = {
+static struct miscdevice uiommu_node = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "uiommu",
 	.mode = 0666,
-	.fops = &domain_fops,
+	.fops = &uvfio_uiommu_fops,
 };
 
 /* A reference to the domain of an open /dev/uiommu. */
@@ -605,7 +620,7 @@ static struct uvfio_domain *domain_from_fd(int fd)
 
 	if (!file)
 		return ERR_PTR(-EBADF);
-	if (file->f_op == &domain_fops)
+	if (file->f_op == &uvfio_uiommu_fops)
 		domain = uvfio_domain_get(file->private_data);
 	fput(file);
 	return domain;
@@ -639,13 +654,14 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	if (!udev)
 		return ERR_PTR(-ENOMEM);
 
+	udev->gone = true;
 	udev->pdev = pci_dev_get(pdev);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;
 	udev->dev.parent = &pdev->dev;
-	cdev_init(&udev->cdev, &device_fops);
+	cdev_init(&udev->cdev, &uvfio_device_fops);
 	udev->cdev.owner = THIS_MODULE;
 	return udev;
 }
@@ -688,7 +704,7 @@ static int __init uvfio_init(void)
 	ret = class_register(&uvfio_class);
 	if (ret)
 		goto err_chrdev;
-	ret = misc_register(&domain_node);
+	ret = misc_register(&uiommu_node);
 	if (ret)
 		goto err_class;
 	ret = uvfio_pci_register_driver();
@@ -697,7 +713,7 @@ static int __init uvfio_init(void)
 	return 0;
 
 err_misc:
-	misc_deregister(&domain_node);
+	misc_deregister(&uiommu_node);
 err_class:
 	class_unregister(&uvfio_class);
 err_chrdev:
@@ -711,7 +727,7 @@ module_init(uvfio_init);
 static void __exit uvfio_exit(void)
 {
 	uvfio_pci_unregister_driver();
-	misc_deregister(&domain_node);
+	misc_deregister(&uiommu_node);
 	class_unregister(&uvfio_class);
 	unregister_chrdev_region(uvfio_devt, MINORMASK + 1);
 	ida_destroy(&uvfio_ida);

@@ -83,47 +83,65 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 /* Reset */
 
 /*
- * The PCI core calls these around every reset that is not a hot removal's, with
- * device_lock held: ours, an admin's through sysfs, a sibling's bus reset.
+ * The PCI core calls these, with device_lock held, around the resets that keep
+ * config state: ours, an admin's through sysfs, a sibling's bus reset.
  */
-static void reset_prepare(struct pci_dev *pdev)
+static void set_in_reset(struct uvfio_dev *udev, bool in_reset)
+{
+	lockdep_assert_held_write(&udev->mem_rwsem);
+	udev->in_reset = in_reset;
+	uvfio_intx_update(udev);
+}
+
+static void uvfio_pci_reset_prepare(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
-	udev->in_reset = true;
+	set_in_reset(udev, true);
 	bars_zap(udev);
 	/* Before the core saves the register: it stays off afterwards. */
 	command_update(udev, PCI_COMMAND_MASTER, 0);
 }
 
-static void reset_done(struct pci_dev *pdev)
+static void uvfio_pci_reset_done(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
-	udev->in_reset = false;
+	set_in_reset(udev, false);
 }
 
-static const struct pci_error_handlers err_handlers = {
-	.reset_prepare = reset_prepare,
-	.reset_done = reset_done,
+static const struct pci_error_handlers uvfio_err_handlers = {
+	.reset_prepare = uvfio_pci_reset_prepare,
+	.reset_done = uvfio_pci_reset_done,
 };
 
 /*
  * -ENOTTY: there is no way to reset it, which shows only here when the one way
- * is a reset of a bus with other devices on it.
+ * is a reset of a bus with other devices on it. The core also says ENOTTY of a
+ * device that does not come back; that one, and one that was pulled out, and
+ * would be waited for, are -EIO.
  */
 static int reset_function(struct uvfio_dev *udev)
 {
+	struct pci_dev *pdev = udev->pdev;
 	int ret;
 
-	device_lock_assert(&udev->pdev->dev);
+	device_lock_assert(&pdev->dev);
 
-	pci_cfg_access_lock(udev->pdev);
-	ret = pci_reset_function_locked(udev->pdev);
-	pci_cfg_access_unlock(udev->pdev);
-	return ret;
+	if (!pci_device_is_present(pdev))
+		return -EIO;
+
+	pci_cfg_access_lock(pdev);
+	ret = pci_reset_function_locked(pdev);
+	pci_cfg_access_unlock(pdev);
+	if (!ret || (ret == -ENOTTY && pci_device_is_present(pdev)))
+		return ret;
+
+	dev_warn_ratelimited(&pdev->dev, "reset failed (%d): nobody can open it until one succeeds; remove and rescan it, or power it off and on\n",
+			     ret);
+	return -EIO;
 }
 
 /**
@@ -131,6 +149,7 @@ static int reset_function(struct uvfio_dev *udev)
  * @udev: device_lock
  *
  * Bus mastering is off afterwards. -EINVAL: the device has no way to be reset.
+ * -EIO: it did not come back from it.
  */
 int uvfio_pci_reset(struct uvfio_dev *udev)
 {
@@ -143,25 +162,23 @@ int uvfio_pci_reset(struct uvfio_dev *udev)
 
 int uvfio_pci_open(struct uvfio_dev *udev)
 {
-	struct pci_dev *pdev = udev->pdev;
 	int ret;
 
-	device_lock_assert(&pdev->dev);
+	device_lock_assert(&udev->pdev->dev);
 
-	ret = pci_enable_device(pdev);
+	ret = pci_enable_device(udev->pdev);
 	if (ret)
 		return ret;
 
 	command_update(udev, PCI_COMMAND_MASTER, 0);
-	uvfio_intx_set_armed(udev, false);
+	uvfio_irqs_init(udev);
+	uvfio_intx_update(udev);
 
 	/* A second try at what failed on close. */
 	ret = udev->dirty ? reset_function(udev) : 0;
 	if (ret && ret != -ENOTTY) {
-		dev_warn_ratelimited(&pdev->dev, "refused: it cannot be reset (%d) after its last user; remove and rescan it, or power it off and on\n",
-				     ret);
-		pci_disable_device(pdev);
-		return -EIO;
+		pci_disable_device(udev->pdev);
+		return ret;
 	}
 	udev->dirty = false;
 	return 0;
@@ -200,7 +217,8 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 		irqs_disable(udev);
 		udev->intx_disabled = false;
 	}
-	pci_wait_for_pending_transaction(udev->pdev);
+	if (pci_device_is_present(udev->pdev))
+		pci_wait_for_pending_transaction(udev->pdev);
 	return domain;
 }
 
@@ -307,8 +325,11 @@ static int add_sparse_cap(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 		cap->areas[n++].size = len - end;
 	}
 	cap->nr_areas = n;
+	if (n)
+		cmd->region_info.flags |= VFIO_REGION_INFO_FLAG_MMAP |
+					  VFIO_REGION_INFO_FLAG_CAPS;
 
-	ret = uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info), &cap->header,
+	ret = !n ? 0 : uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info), &cap->header,
 			     struct_size(cap, areas, n));
 	kfree(cap);
 	return ret;
@@ -338,12 +359,10 @@ int uvfio_pci_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	if (index > VFIO_PCI_BAR5_REGION_INDEX || !udev->bars[index].mappable)
 		return 0;
 
+	if (index == udev->msix_bar)
+		return add_sparse_cap(udev, cmd);
 	info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
-	if (index != udev->msix_bar)
-		return 0;
-
-	info->flags |= VFIO_REGION_INFO_FLAG_CAPS;
-	return add_sparse_cap(udev, cmd);
+	return 0;
 }
 
 /* Interrupts */
@@ -375,7 +394,10 @@ static bool bar_decodes(struct uvfio_dev *udev, const struct uvfio_bar *bar)
 {
 	u16 bit = bar->port ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
-	return !udev->in_reset && (command_read(udev) & bit);
+	if (udev->in_reset)
+		return false;
+	/* A VF has no such bit: it always decodes. */
+	return udev->pdev->no_command_memory || (command_read(udev) & bit);
 }
 
 /* Made on first use, by whoever is first, and kept: only remove() undoes it. */
@@ -595,7 +617,14 @@ static int pristine_save(struct uvfio_dev *udev)
 	return udev->pristine ? 0 : -ENOMEM;
 }
 
-static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
+static void set_gone(struct uvfio_dev *udev, bool gone)
+{
+	guard(rwsem_write)(&udev->mem_rwsem);
+	udev->gone = gone;
+}
+
+static int uvfio_pci_probe(struct pci_dev *pdev,
+			   const struct pci_device_id *id)
 {
 	struct uvfio_dev *udev;
 	int ret;
@@ -623,6 +652,9 @@ static int probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = uvfio_dev_register(udev);
 	if (ret)
 		goto err_pristine;
+
+	/* An early opener waits for device_lock, which probe() comes with. */
+	set_gone(udev, false);
 	return 0;
 
 err_pristine:
@@ -641,15 +673,14 @@ err_bars:
  * @gone is set under mem_rwsem nobody is inside and nobody gets in again, and
  * what only they used can go.
  */
-static void remove(struct pci_dev *pdev)
+static void uvfio_pci_remove(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
 	uvfio_dev_unregister(udev);
+	set_gone(udev, true);
 	if (udev->opened)
 		uvfio_domain_put_deferred(uvfio_pci_close(udev));
-	scoped_guard(rwsem_write, &udev->mem_rwsem)
-		udev->gone = true;
 
 	kfree(udev->pristine);
 	uvfio_config_free(udev);
@@ -661,9 +692,9 @@ static void remove(struct pci_dev *pdev)
 static struct pci_driver uvfio_pci_driver = {
 	.name = "uvfio",
 	.id_table = NULL,	/* driver_override, new_id or the ids parameter */
-	.probe = probe,
-	.remove = remove,
-	.err_handler = &err_handlers,
+	.probe = uvfio_pci_probe,
+	.remove = uvfio_pci_remove,
+	.err_handler = &uvfio_err_handlers,
 	.driver_managed_dma = true,
 };
 

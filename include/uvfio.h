@@ -47,11 +47,11 @@
  * DOC: Lifetimes
  *
  * struct uvfio_dev lives from probe to the last put of its struct device, which
- * the open file and the character device hold; the file holds the module. From
- * remove() on @gone is set and nothing but that memory is used: the pci_dev
- * pointer stays valid (a reference is held) but belongs to someone else. There is
- * one open file at a time, and while it has mappings it is not released, so at
- * most one address_space has PTEs of the BARs.
+ * the open file and the character device hold; the file holds the module. Until
+ * probe() has succeeded, and from remove() on, @gone is set and nothing but that
+ * memory is used: the pci_dev pointer stays valid (a reference is held) but
+ * belongs to someone else. There is one open file at a time, and while it has
+ * mappings it is not released, so at most one address_space has PTEs of the BARs.
  *
  * struct uvfio_domain lives while an open /dev/uiommu, an attached device or a
  * running map or unmap call holds it; mappings and pins end with it at the latest.
@@ -88,23 +88,25 @@ struct uvfio_dev {
 	struct rw_semaphore mem_rwsem;
 	/* To write: device_lock and mem_rwsem for write. To read: either. */
 	struct uvfio_domain *domain;		/* ref */
-	bool gone;				/* set once, by remove() */
+	bool gone;				/* not bound yet, or no more */
 	bool in_reset;
+	struct address_space *mapping;		/* of the open file */
 
 	/* device_lock */
 	bool opened;
-	bool dirty;				/* used since the last reset */
-	struct address_space *mapping;		/* of the open file */
+	bool dirty;				/* not reset since it was used */
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
 	struct uvfio_bar bars[PCI_STD_NUM_BARS];
 	int msix_bar;				/* -1: none */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
+	u32 *readable;				/* bits, by config dword */
+
+	/* Fixed at open. */
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
-	u32 *readable;				/* bits, by config dword */
 
 	/* device_lock and mem_rwsem for write */
 	int irq_index;				/* VFIO_PCI_*_IRQ_INDEX, -1: none */
@@ -214,6 +216,6 @@ int uvfio_irqs_set(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 		   const void *data);
 void uvfio_irqs_disable(struct uvfio_dev *udev);
 bool uvfio_intx_disabled(struct uvfio_dev *udev);
-void uvfio_intx_set_armed(struct uvfio_dev *udev, bool armed);
+void uvfio_intx_update(struct uvfio_dev *udev);
 
 #endif /* UVFIO_H */
