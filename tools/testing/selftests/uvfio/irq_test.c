@@ -1,0 +1,996 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Interrupts: INTx, MSI and MSI-X to eventfds, by software-triggered interrupts
+ * of edu and e1000e, so that each is fired on purpose and its absence means
+ * something. NVMe's come with real work, see nvme_test.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+
+#include "edu.h"
+#include "test.h"
+
+/* e1000e: registers in BAR 0; causes are bits, the same in most of them. */
+#define E1000E_ICR		0xc0	/* write: acknowledge */
+#define E1000E_ICS		0xc8	/* write: set */
+#define E1000E_IMS		0xd0	/* write: enable */
+#define E1000E_IMC		0xd8	/* write: disable */
+#define E1000E_EIAC		0xdc	/* to be cleared by their own MSI-X */
+#define E1000E_IVAR		0xe4	/* cause to vector: 4 bits each */
+#define E1000E_BAR_SIZE		0x20000
+#define E1000E_CAUSE(vector)	(0x100000u << (vector))
+#define E1000E_CAUSES		0x1f00000u
+/* Causes 20 to 24 on vectors 0 to 4, each marked valid (bit 3). */
+#define E1000E_IVAR_ALL		0xcba98u
+#define E1000E_VECTORS		5
+/*
+ * It repeats and delays interrupts by timers of 128 us, and QEMU ends itself
+ * when one runs out after the interrupt mode was changed. Emulated time does
+ * not help there: this is for the host to get round to it.
+ */
+#define E1000E_SETTLE_US	200000
+
+FIXTURE(irq)
+{
+	struct device dev;
+	struct edu edu;
+	void *e1000e;
+	int fd;
+	int event[E1000E_VECTORS];
+};
+
+FIXTURE_VARIANT(irq)
+{
+	enum which which;
+	unsigned int index;
+	unsigned int count;
+};
+
+FIXTURE_VARIANT_ADD(irq, edu_intx)
+{
+	.which = EDU,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+
+FIXTURE_VARIANT_ADD(irq, edu_msi)
+{
+	.which = EDU,
+	.index = VFIO_PCI_MSI_IRQ_INDEX,
+	.count = 1,
+};
+
+FIXTURE_VARIANT_ADD(irq, e1000e_intx)
+{
+	.which = E1000E,
+	.index = VFIO_PCI_INTX_IRQ_INDEX,
+	.count = 1,
+};
+
+FIXTURE_VARIANT_ADD(irq, e1000e_msix)
+{
+	.which = E1000E,
+	.index = VFIO_PCI_MSIX_IRQ_INDEX,
+	.count = E1000E_VECTORS,
+};
+
+static void e1000e_write(void *bar, unsigned int reg, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)((char *)bar + reg), value,
+			 __ATOMIC_RELEASE);
+}
+
+/* Attached, registers mapped, nothing pending, nothing armed. */
+static int start(struct device *dev, struct edu *edu, void **e1000e)
+{
+	int ret;
+
+	ret = uvfio_attach(dev->fd, -1);
+	if (ret)
+		return ret;
+	if (!e1000e)
+		return edu_start(edu, dev->fd);
+
+	ret = uvfio_command(dev->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+			    0);
+	if (ret)
+		return ret;
+	*e1000e = bar_map(dev->fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
+			  E1000E_BAR_SIZE);
+	if (*e1000e == MAP_FAILED) {
+		*e1000e = NULL;
+		return -errno;
+	}
+	e1000e_write(*e1000e, E1000E_IMC, ~0u);
+	e1000e_write(*e1000e, E1000E_ICR, ~0u);
+	e1000e_write(*e1000e, E1000E_IVAR, E1000E_IVAR_ALL);
+	e1000e_write(*e1000e, E1000E_EIAC, E1000E_CAUSES);
+	e1000e_write(*e1000e, E1000E_IMS, E1000E_CAUSES);
+	return 0;
+}
+
+#define START() \
+	start(&self->dev, &self->edu, \
+	      variant->which == E1000E ? &self->e1000e : NULL)
+
+static void stop(struct edu *edu, void **e1000e)
+{
+	edu_stop(edu);
+	if (*e1000e)
+		munmap(*e1000e, E1000E_BAR_SIZE);
+	*e1000e = NULL;
+}
+
+FIXTURE_SETUP(irq)
+{
+	int i;
+
+	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open(&self->dev));
+	self->fd = self->dev.fd;
+	ASSERT_EQ(0, START());
+	for (i = 0; i < E1000E_VECTORS; i++) {
+		self->event[i] = event_new();
+		ASSERT_LE(0, self->event[i]);
+	}
+}
+
+FIXTURE_TEARDOWN(irq)
+{
+	stop(&self->edu, &self->e1000e);
+	device_close(&self->dev);
+}
+
+/* Make the device interrupt; with a level, until ack(). */
+static void fire(struct edu *edu, void *e1000e, unsigned int vector)
+{
+	if (e1000e)
+		e1000e_write(e1000e, E1000E_ICS, E1000E_CAUSE(vector));
+	else
+		edu_write(edu, EDU_IRQ_RAISE, 1);
+}
+
+static void ack(struct edu *edu, void *e1000e)
+{
+	if (!e1000e) {
+		edu_write(edu, EDU_IRQ_ACK, edu_read(edu, EDU_IRQ_STATUS));
+		return;
+	}
+	e1000e_write(e1000e, E1000E_ICR, ~0u);
+	e1000e_write(e1000e, E1000E_IMS, E1000E_CAUSES);
+	usleep(E1000E_SETTLE_US);
+}
+
+/* Serve the device and let the line fire again. */
+static int finish(int fd, unsigned int index, struct edu *edu, void *e1000e)
+{
+	ack(edu, e1000e);
+	return index == VFIO_PCI_INTX_IRQ_INDEX ? uvfio_intx_unmask(fd) : 0;
+}
+
+#define FIRE(vector)	fire(&self->edu, self->e1000e, vector)
+#define ACK()		ack(&self->edu, self->e1000e)
+#define FINISH() \
+	finish(self->fd, variant->index, &self->edu, self->e1000e)
+
+/* How many more come until it is quiet. */
+static int drain(int event)
+{
+	int count = 0;
+
+	while (event_wait(event, QUIET_MS))
+		count++;
+	return count;
+}
+
+/* Fires, arrives, once but for e1000e's repetitions, and can do so again. */
+#define EXPECT_WORKS(vector, event) \
+	do { \
+		int __event = (event), __more; \
+		FIRE(vector); \
+		EXPECT_TRUE(event_wait(__event, WAIT_MS)); \
+		EXPECT_EQ(0, FINISH()); \
+		__more = drain(__event); \
+		EXPECT_EQ(0, variant->which == E1000E ? 0 : __more); \
+	} while (0)
+
+/* SET_IRQS as it is, with whatever the caller wants in it; 0 or -errno. */
+static int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
+		    uint32_t count, const void *data, size_t size)
+{
+	union {
+		struct vfio_irq_set set;
+		uint8_t bytes[256];
+	} arg;
+
+	memset(&arg, 0, sizeof(arg));
+	arg.set.argsz = sizeof(arg.set) + size;
+	arg.set.flags = flags;
+	arg.set.index = index;
+	arg.set.start = start;
+	arg.set.count = count;
+	if (size)
+		memcpy(arg.bytes + sizeof(arg.set), data, size);
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &arg) ? -errno : 0;
+}
+
+#define EVENTFD_TRIGGER \
+	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
+#define NONE_TRIGGER	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
+#define NONE_MASK	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK)
+#define NONE_UNMASK	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK)
+
+TEST_F(irq, arrives)
+{
+	int i;
+
+	/* Not before it is armed; what was pending then is the device's. */
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, 1));
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	for (i = 0; i < 5; i++)
+		EXPECT_WORKS(0, self->event[0]);
+	ASSERT_EQ(0, uvfio_irq_disable(self->fd, variant->index));
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	/* And armed again. */
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, 1));
+	EXPECT_WORKS(0, self->event[0]);
+}
+
+TEST_F(irq, vectors_are_apart)
+{
+	unsigned int i, j;
+
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	for (i = 0; i < variant->count; i++) {
+		EXPECT_WORKS(i, self->event[i]);
+		for (j = 0; j < variant->count; j++)
+			EXPECT_FALSE(event_wait(self->event[j], 0));
+	}
+}
+
+TEST_F(irq, eventfd_can_be_replaced)
+{
+	unsigned int last = variant->count - 1;
+	int other = event_new(), i;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(last, self->event[last]);
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last,
+						&other, 1));
+		EXPECT_WORKS(last, other);
+		EXPECT_FALSE(event_wait(self->event[last], 0));
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last,
+						&self->event[last], 1));
+		EXPECT_WORKS(last, self->event[last]);
+		EXPECT_FALSE(event_wait(other, 0));
+	}
+	/* The descriptor can be closed: the interrupt keeps the eventfd. */
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last, &other,
+					1));
+	i = dup(other);
+	close(other);
+	EXPECT_WORKS(last, i);
+	close(i);
+	FIRE(last);
+	EXPECT_EQ(0, FINISH());
+}
+
+TEST_F(irq, eventfd_can_be_disconnected)
+{
+	unsigned int last = variant->count - 1, i;
+	int none = -1;
+
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(last, self->event[last]);
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last, &none,
+					1));
+	FIRE(last);
+	EXPECT_FALSE(event_wait(self->event[last], QUIET_MS));
+	ACK();
+	for (i = 0; i < last; i++)
+		EXPECT_WORKS(i, self->event[i]);
+	/* Twice is no error, and the way back is open. */
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last, &none,
+					1));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last,
+					&self->event[last], 1));
+	/* What fired meanwhile may come now: MSI-X keeps it pending. */
+	drain(self->event[last]);
+	EXPECT_WORKS(last, self->event[last]);
+}
+
+/*
+ * An interrupt is a write to an address. One that goes nowhere must not go into
+ * the user's memory instead, of which even IOVA 0 may be a part.
+ */
+TEST_F(irq, disconnected_interrupt_is_no_dma)
+{
+	uint8_t *page = dma_alloc(PAGE_SIZE);
+	int none = -1;
+
+	ASSERT_NE(NULL, page);
+	memset(page, 0xa5, PAGE_SIZE);
+	ASSERT_EQ(0, uvfio_dma_map(self->fd, page, PAGE_SIZE, 0,
+				   VFIO_DMA_MAP_FLAG_READ |
+				   VFIO_DMA_MAP_FLAG_WRITE));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(0, self->event[0]);
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0, &none,
+					1));
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	EXPECT_TRUE(is_filled(page, 0xa5, PAGE_SIZE));
+	ASSERT_EQ(0, uvfio_irq_disable(self->fd, variant->index));
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	EXPECT_TRUE(is_filled(page, 0xa5, PAGE_SIZE));
+	dma_free(page, PAGE_SIZE);
+}
+
+/* The number that the kernel gave an eventfd; it takes the lowest one free. */
+static long event_id(int fd)
+{
+	char path[64], line[128];
+	long id = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "eventfd-id: %ld", &id) == 1)
+			break;
+	}
+	fclose(file);
+	return id;
+}
+
+/* Whatever was done with it, the eventfd is let go in the end. */
+TEST_F(irq, eventfds_are_given_back)
+{
+	static const int none = -1;
+	int event = event_new(), other;
+	long id = event_id(event);
+	int i;
+
+	ASSERT_LE(0, id);
+	for (i = 0; i < 5; i++) {
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&event, 1));
+		/* The same one again: it is armed already. */
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&event, 1));
+		EXPECT_WORKS(0, event);
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&self->event[0], 1));
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&event, 1));
+		if (i & 1)
+			ASSERT_EQ(0, uvfio_irq_eventfds(self->fd,
+							variant->index, 0,
+							&none, 1));
+		/* Refused, with an eventfd that is good among others. */
+		EXPECT_GT(0, uvfio_irq_eventfds(self->fd, variant->index,
+						variant->count, &event, 1));
+		ASSERT_EQ(0, uvfio_irq_disable(self->fd, variant->index));
+	}
+	/* While it lives its number is taken, then it is not. */
+	other = event_new();
+	EXPECT_NE(id, event_id(other));
+	close(other);
+	close(event);
+	event = event_new();
+	EXPECT_EQ(id, event_id(event));
+	close(event);
+
+	/* So do detaching and closing. */
+	for (i = 0; i < 2; i++) {
+		event = event_new();
+		EXPECT_EQ(id, event_id(event));
+		ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&event, 1));
+		close(event);
+		other = event_new();
+		EXPECT_NE(id, event_id(other));
+		close(other);
+		stop(&self->edu, &self->e1000e);
+		if (i) {
+			device_close(&self->dev);
+		} else {
+			ASSERT_EQ(0, uvfio_detach(self->fd));
+			ASSERT_EQ(0, START());
+		}
+	}
+	event = event_new();
+	EXPECT_EQ(id, event_id(event));
+	close(event);
+}
+
+/* Refused calls, each leaving the armed vectors as they are. */
+TEST_F(irq, bad_arguments_change_nothing)
+{
+	unsigned int index = variant->index, count = variant->count;
+	int closed = dup(0), null = open("/dev/null", O_RDWR);
+	unsigned int other_mode = index == VFIO_PCI_MSI_IRQ_INDEX ?
+				  VFIO_PCI_INTX_IRQ_INDEX :
+				  VFIO_PCI_MSI_IRQ_INDEX;
+	int two[2] = { event_new(), -2 };
+	int fd = self->fd;
+	unsigned int i;
+	uint8_t yes = 1;
+
+	close(closed);
+	ASSERT_EQ(0, uvfio_irq_eventfds(fd, index, 0, self->event, count));
+	EXPECT_WORKS(0, self->event[0]);
+
+	/* The range */
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, VFIO_PCI_NUM_IRQS, 0, two,
+					      1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, UINT32_MAX, 0, two, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, count, two, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, UINT32_MAX, two, 1));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, count + 1,
+				    self->event, (count + 1) * sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 1, UINT32_MAX,
+				    two, sizeof(two)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, UINT32_MAX,
+				    two, sizeof(two)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, 0x40000001,
+				    two, sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_TRIGGER, index, count, 0, NULL,
+				    0));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, 0, two,
+				    sizeof(int)));
+
+	/* The data: none, half of it */
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, 1, NULL,
+				    0));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER, index, 0, 1, two, 3));
+
+	/* The eventfds */
+	EXPECT_EQ(-EBADF, uvfio_irq_eventfds(fd, index, 0, &closed, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, 0, &null, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, 0, &fd, 1));
+	EXPECT_EQ(-EBADF, uvfio_irq_eventfds(fd, index, 0, two + 1, 1));
+	if (count > 1)
+		EXPECT_EQ(-EBADF, uvfio_irq_eventfds(fd, index, 0, two, 2));
+
+	/* The flags: one kind of data, one action */
+	EXPECT_EQ(-EINVAL, set_irqs(fd, 0, index, 0, 1, two, sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1,
+				    two, sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, VFIO_IRQ_SET_ACTION_TRIGGER, index, 0,
+				    1, two, sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER |
+				    VFIO_IRQ_SET_DATA_NONE, index, 0, 1, two,
+				    sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_TRIGGER |
+				    VFIO_IRQ_SET_ACTION_MASK, index, 0, 1, two,
+				    sizeof(int)));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, VFIO_IRQ_SET_DATA_BOOL |
+				    VFIO_IRQ_SET_DATA_EVENTFD |
+				    VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 1,
+				    &yes, 1));
+
+	/* Masking is for INTx, by one */
+	if (index != VFIO_PCI_INTX_IRQ_INDEX) {
+		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 0, 1, NULL,
+					    0));
+		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_UNMASK, index, 0, 1, NULL,
+					    0));
+	} else {
+		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 0, 0, NULL,
+					    0));
+		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 1, 1, NULL,
+					    0));
+	}
+
+	/* One mode at a time; what is not in use can be torn down, though. */
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, other_mode, 0, two, 1));
+	EXPECT_EQ(0, uvfio_irq_disable(fd, other_mode));
+
+	EXPECT_FALSE(event_wait(two[0], QUIET_MS));
+	for (i = 0; i < count; i++)
+		EXPECT_WORKS(i, self->event[i]);
+	EXPECT_FALSE(event_wait(two[0], 0));
+	close(two[0]);
+	close(null);
+}
+
+/* An unset domain takes the interrupts away; with the next one, none is armed. */
+TEST_F(irq, detach_disarms)
+{
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(0, self->event[0]);
+	stop(&self->edu, &self->e1000e);
+	ASSERT_EQ(0, uvfio_detach(self->fd));
+	EXPECT_EQ(-EUNATCH, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					       self->event, 1));
+	ASSERT_EQ(0, START());
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(0, self->event[0]);
+}
+
+/* Nor does the next user get any of the last one's. */
+TEST_F(irq, close_disarms)
+{
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(0, self->event[0]);
+	stop(&self->edu, &self->e1000e);
+	device_close(&self->dev);
+	ASSERT_EQ(0, device_open(&self->dev));
+	self->fd = self->dev.fd;
+	ASSERT_EQ(0, START());
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					self->event, variant->count));
+	EXPECT_WORKS(0, self->event[0]);
+}
+
+TEST_F(irq, counts_are_those_of_the_device)
+{
+	struct vfio_irq_info info = {
+		.argsz = sizeof(info),
+		.index = variant->index,
+	};
+
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_DEVICE_GET_IRQ_INFO, &info));
+	EXPECT_EQ(variant->count, info.count);
+	EXPECT_EQ(variant->index, info.index);
+	EXPECT_EQ(VFIO_IRQ_INFO_EVENTFD |
+		  (variant->index == VFIO_PCI_INTX_IRQ_INDEX ?
+		   VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED :
+		   VFIO_IRQ_INFO_NORESIZE), info.flags);
+}
+
+/* All the modes that the device has, one after the other. */
+TEST_F(irq, modes_can_follow_each_other)
+{
+	unsigned int modes[] = {
+		VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX,
+		VFIO_PCI_MSIX_IRQ_INDEX,
+	};
+	unsigned int round, i, tried = 0;
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < ARRAY_SIZE(modes); i++) {
+			if (uvfio_irq_count(self->fd, modes[i]) < 1)
+				continue;
+			tried++;
+			ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, modes[i], 0,
+							self->event, 1));
+			FIRE(0);
+			EXPECT_TRUE(event_wait(self->event[0], WAIT_MS));
+			EXPECT_EQ(0, finish(self->fd, modes[i], &self->edu,
+					    self->e1000e));
+			drain(self->event[0]);
+			ASSERT_EQ(0, uvfio_irq_disable(self->fd, modes[i]));
+		}
+	}
+	EXPECT_LE(6, tried);
+}
+
+struct firing {
+	pthread_t thread;
+	struct edu *edu;
+	void *e1000e;
+	int fd;
+	unsigned int index;
+	bool end;
+};
+
+static void *fire_on(void *data)
+{
+	struct firing *firing = data;
+
+	while (!__atomic_load_n(&firing->end, __ATOMIC_ACQUIRE)) {
+		fire(firing->edu, firing->e1000e, 0);
+		/* Not armed in between: refused, and no matter. */
+		finish(firing->fd, firing->index, firing->edu, firing->e1000e);
+	}
+	return NULL;
+}
+
+/* Under fire, eventfds and whole modes come and go. */
+TEST_F(irq, rearming_while_it_fires)
+{
+	struct firing firing = {
+		.edu = &self->edu,
+		.e1000e = self->e1000e,
+		.fd = self->fd,
+		.index = variant->index,
+	};
+	int i, none = -1;
+
+	ASSERT_EQ(0, pthread_create(&firing.thread, NULL, fire_on, &firing));
+	for (i = 0; i < 100; i++) {
+		EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&self->event[0], 1));
+		EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+						&self->event[1], 1));
+		if (i % 3 == 0)
+			EXPECT_EQ(0, uvfio_irq_eventfds(self->fd,
+							variant->index, 0,
+							&none, 1));
+		/* No change of mode for e1000e while it fires, see above. */
+		if (i % 10 == 0 && variant->which == EDU)
+			EXPECT_EQ(0, uvfio_irq_disable(self->fd,
+						       variant->index));
+	}
+	EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
+					&self->event[0], 1));
+	EXPECT_TRUE(event_wait(self->event[0], WAIT_MS));
+	__atomic_store_n(&firing.end, true, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, pthread_join(firing.thread, NULL));
+	EXPECT_EQ(0, FINISH());
+	drain(self->event[0]);
+	EXPECT_WORKS(0, self->event[0]);
+}
+
+/* INTx alone: the line is masked when it fires. */
+
+FIXTURE(intx)
+{
+	struct device dev;
+	struct edu edu;
+	int event;
+};
+
+FIXTURE_SETUP(intx)
+{
+	ASSERT_EQ(0, device_prepare(EDU, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, edu_start(&self->edu, self->dev.fd));
+	self->event = event_new();
+	ASSERT_LE(0, self->event);
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_INTX_IRQ_INDEX,
+					0, &self->event, 1));
+}
+
+FIXTURE_TEARDOWN(intx)
+{
+	edu_stop(&self->edu);
+	device_close(&self->dev);
+}
+
+TEST_F(intx, masks_itself)
+{
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+		EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+		/* Still asserted, and silent. */
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+		edu_write(&self->edu, EDU_IRQ_RAISE, 2);
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+		/* Unmasked without being served, it fires at once. */
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+		/* Served without being unmasked, it waits. */
+		edu_write(&self->edu, EDU_IRQ_ACK, 3);
+		edu_write(&self->edu, EDU_IRQ_RAISE, 4);
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+		edu_write(&self->edu, EDU_IRQ_ACK, 4);
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	}
+}
+
+TEST_F(intx, can_be_masked)
+{
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		/* Once or twice is the same. */
+		EXPECT_EQ(0, set_irqs(self->dev.fd, NONE_MASK,
+				      VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, 0));
+		if (i)
+			EXPECT_EQ(0, set_irqs(self->dev.fd, NONE_MASK,
+					      VFIO_PCI_INTX_IRQ_INDEX, 0, 1,
+					      NULL, 0));
+		edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+		edu_write(&self->edu, EDU_IRQ_ACK, 1);
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	}
+	EXPECT_EQ(0, uvfio_irq_disable(self->dev.fd,
+				       VFIO_PCI_INTX_IRQ_INDEX));
+	EXPECT_EQ(-EINVAL, uvfio_intx_unmask(self->dev.fd));
+}
+
+/* The user's bit in the command register, which is not the kernel's own. */
+TEST_F(intx, obeys_the_command_register)
+{
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_INTX_DISABLE, 0));
+	EXPECT_TRUE(raw_read16(&self->dev, PCI_COMMAND) &
+		    PCI_COMMAND_INTX_DISABLE);
+	edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+	EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	/* Unmasking does not overrule it. */
+	EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+	EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_INTX_DISABLE));
+	EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+	/* Nor does the register overrule the mask. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_INTX_DISABLE));
+	EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	EXPECT_TRUE(raw_read16(&self->dev, PCI_COMMAND) &
+		    PCI_COMMAND_INTX_DISABLE);
+	edu_write(&self->edu, EDU_IRQ_ACK, 1);
+	EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
+	EXPECT_FALSE(raw_read16(&self->dev, PCI_COMMAND) &
+		     PCI_COMMAND_INTX_DISABLE);
+}
+
+/* An interrupt left pending by one user does not disturb the next. */
+TEST_F(intx, pending_at_close_is_quiet)
+{
+	edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+	EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+	edu_stop(&self->edu);
+	device_close(&self->dev);
+	EXPECT_TRUE(raw_read16(&self->dev, PCI_COMMAND) &
+		    PCI_COMMAND_INTX_DISABLE);
+	EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	EXPECT_TRUE(raw_read16(&self->dev, PCI_COMMAND) &
+		    PCI_COMMAND_INTX_DISABLE);
+	ASSERT_EQ(0, edu_start(&self->edu, self->dev.fd));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_INTX_IRQ_INDEX,
+					0, &self->event, 1));
+	EXPECT_FALSE(event_wait(self->event, QUIET_MS));
+	edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+	EXPECT_TRUE(event_wait(self->event, WAIT_MS));
+	edu_write(&self->edu, EDU_IRQ_ACK, 1);
+}
+
+/* MSI-X alone: a range of vectors. */
+
+FIXTURE(msix)
+{
+	struct device dev;
+	void *e1000e;
+	int event[E1000E_VECTORS];
+};
+
+FIXTURE_SETUP(msix)
+{
+	int i;
+
+	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open(&self->dev));
+	ASSERT_EQ(0, start(&self->dev, NULL, &self->e1000e));
+	for (i = 0; i < E1000E_VECTORS; i++) {
+		self->event[i] = event_new();
+		ASSERT_LE(0, self->event[i]);
+	}
+}
+
+FIXTURE_TEARDOWN(msix)
+{
+	if (self->e1000e)
+		munmap(self->e1000e, E1000E_BAR_SIZE);
+	device_close(&self->dev);
+}
+
+static bool vector_works(void *e1000e, unsigned int vector, int event,
+			 int timeout_ms)
+{
+	bool works;
+
+	fire(NULL, e1000e, vector);
+	works = event_wait(event, timeout_ms);
+	ack(NULL, e1000e);
+	drain(event);
+	return works;
+}
+
+/* The first call enables vectors 0 to 2; 1 without an eventfd. */
+TEST_F(msix, vectors_are_enabled_by_the_first_call)
+{
+	int fds[] = { self->event[0], -1, self->event[2] };
+	unsigned int i;
+
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, fds, 3));
+	EXPECT_TRUE(vector_works(self->e1000e, 0, self->event[0], WAIT_MS));
+	EXPECT_FALSE(vector_works(self->e1000e, 1, self->event[1], QUIET_MS));
+	EXPECT_TRUE(vector_works(self->e1000e, 2, self->event[2], WAIT_MS));
+
+	/* Within those, later calls may do as they like. */
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					1, &self->event[1], 1));
+	/* What fired in vain is pending in MSI-X. */
+	drain(self->event[1]);
+	for (i = 0; i < 3; i++)
+		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+					 WAIT_MS));
+
+	/* Beyond them, not: and nothing has changed by trying. */
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(self->dev.fd,
+					      VFIO_PCI_MSIX_IRQ_INDEX, 3,
+					      &self->event[3], 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(self->dev.fd,
+					      VFIO_PCI_MSIX_IRQ_INDEX, 2,
+					      &self->event[3], 2));
+	for (i = 0; i < 3; i++)
+		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+					 WAIT_MS));
+	EXPECT_FALSE(event_wait(self->event[3], QUIET_MS));
+
+	/* After a teardown, the first call is the first again. */
+	ASSERT_EQ(0, uvfio_irq_disable(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					4, &self->event[4], 1));
+	EXPECT_TRUE(vector_works(self->e1000e, 4, self->event[4], WAIT_MS));
+	EXPECT_FALSE(vector_works(self->e1000e, 3, self->event[3], QUIET_MS));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, self->event, E1000E_VECTORS));
+	/* What fired in vain is pending in MSI-X. */
+	drain(self->event[3]);
+	for (i = 0; i < E1000E_VECTORS; i++)
+		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+					 WAIT_MS));
+}
+
+/* One eventfd may serve several vectors. */
+TEST_F(msix, vectors_can_share_an_eventfd)
+{
+	int fds[] = { self->event[0], self->event[0], self->event[0] };
+	unsigned int i;
+
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, fds, 3));
+	for (i = 0; i < 3; i++)
+		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[0],
+					 WAIT_MS));
+	fds[1] = -1;
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, fds, 3));
+	EXPECT_TRUE(vector_works(self->e1000e, 0, self->event[0], WAIT_MS));
+	EXPECT_FALSE(vector_works(self->e1000e, 1, self->event[0], QUIET_MS));
+	EXPECT_TRUE(vector_works(self->e1000e, 2, self->event[0], WAIT_MS));
+}
+
+/* With memory decoding off the table is still set up right. */
+TEST_F(msix, can_be_armed_with_decoding_off)
+{
+	uint32_t value;
+
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, self->event, E1000E_VECTORS));
+	/* It is off still. */
+	EXPECT_FALSE(raw_read16(&self->dev, PCI_COMMAND) & PCI_COMMAND_MEMORY);
+	EXPECT_TRUE(read_faults(self->e1000e, &value));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	EXPECT_TRUE(vector_works(self->e1000e, 3, self->event[3], WAIT_MS));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	ASSERT_EQ(0, uvfio_irq_disable(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX));
+	EXPECT_FALSE(raw_read16(&self->dev, PCI_COMMAND) & PCI_COMMAND_MEMORY);
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	EXPECT_FALSE(vector_works(self->e1000e, 3, self->event[3], QUIET_MS));
+}
+
+/* A reset does not disarm: the kernel sets the vectors up again. */
+TEST_F(msix, survives_reset)
+{
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
+					0, self->event, E1000E_VECTORS));
+	EXPECT_TRUE(vector_works(self->e1000e, 1, self->event[1], WAIT_MS));
+	ASSERT_EQ(0, uvfio_reset(self->dev.fd));
+	/* The rest of the device is for its driver to set up. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY |
+				   PCI_COMMAND_MASTER, 0));
+	e1000e_write(self->e1000e, E1000E_IVAR, E1000E_IVAR_ALL);
+	e1000e_write(self->e1000e, E1000E_IMS, E1000E_CAUSES);
+	EXPECT_TRUE(vector_works(self->e1000e, 1, self->event[1], WAIT_MS));
+}
+
+/* What the devices say they have, for the modes they lack, too. */
+
+static const struct {
+	enum which which;
+	unsigned int intx, msi, msix;
+} counts[] = {
+	{ NVME, 1, 0, 65 },
+	{ EDU, 1, 1, 0 },
+	{ E1000E, 1, 1, 5 },
+	{ TESTDEV, 0, 0, 0 },
+};
+
+FIXTURE(info)
+{
+	struct device dev[ARRAY_SIZE(counts)];
+};
+
+FIXTURE_SETUP(info)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++)
+		ASSERT_EQ(0, device_prepare(counts[i].which, &self->dev[i]));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+}
+
+FIXTURE_TEARDOWN(info)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++)
+		device_close(&self->dev[i]);
+}
+
+TEST_F(info, tells_modes_and_counts)
+{
+	int event = event_new(), fd;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		ASSERT_EQ(0, device_open_attached(&self->dev[i], -1));
+		fd = self->dev[i].fd;
+		EXPECT_EQ((int)counts[i].intx,
+			  uvfio_irq_count(fd, VFIO_PCI_INTX_IRQ_INDEX));
+		EXPECT_EQ((int)counts[i].msi,
+			  uvfio_irq_count(fd, VFIO_PCI_MSI_IRQ_INDEX));
+		EXPECT_EQ((int)counts[i].msix,
+			  uvfio_irq_count(fd, VFIO_PCI_MSIX_IRQ_INDEX));
+		EXPECT_EQ(-EINVAL, uvfio_irq_count(fd, VFIO_PCI_NUM_IRQS));
+		EXPECT_EQ(-EINVAL, uvfio_irq_count(fd, UINT32_MAX));
+		/* A mode that is not there cannot be armed. */
+		if (!counts[i].intx)
+			EXPECT_EQ(-EINVAL,
+				  uvfio_irq_eventfds(fd,
+						     VFIO_PCI_INTX_IRQ_INDEX,
+						     0, &event, 1));
+		if (!counts[i].msi)
+			EXPECT_EQ(-EINVAL,
+				  uvfio_irq_eventfds(fd,
+						     VFIO_PCI_MSI_IRQ_INDEX,
+						     0, &event, 1));
+		if (!counts[i].msix)
+			EXPECT_EQ(-EINVAL,
+				  uvfio_irq_eventfds(fd,
+						     VFIO_PCI_MSIX_IRQ_INDEX,
+						     0, &event, 1));
+	}
+	close(event);
+}
+
+TEST_HARNESS_MAIN
