@@ -9,12 +9,14 @@ KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 # stock or debug: what make check and make shell boot.
 export KERNEL ?= stock
 
+# A recipe that begins with + shares the job slots of make -j with the makes
+# that its script calls.
 .PHONY: all samples selftests demo check lint shell clean help
 
 all:
 	@test -n "$(KDIR)" || { echo "no kernel headers found: install" \
 		"linux-headers-amd64, or name them: make KDIR=..." >&2; false; }
-	@module=$$(tools/testing/vm/build-module "$(KDIR)") && \
+	+@module=$$(tools/testing/vm/build-module "$(KDIR)") && \
 		cp "$$module" uvfio.ko && echo "built uvfio.ko from $(KDIR)"
 
 samples:
@@ -25,20 +27,20 @@ selftests:
 
 demo:
 	@tools/setup
-	@tools/demo
+	+@tools/demo
 
 check:
 	@tools/setup
-	@tools/testing/check $(TEST)
+	+@tools/testing/check $(TEST)
 
 lint:
 	@tools/setup lint
-	@tools/lint
+	+@tools/lint
 
 shell:
 	@tools/setup
 	@$(MAKE) -s samples selftests
-	@tools/testing/vm/run -k $(KERNEL) -d test -i \
+	+@tools/testing/vm/run -k $(KERNEL) -d test -i \
 		$$(find build/samples build/selftests -maxdepth 1 -type f \
 			-perm -u+x -printf '-f %p ')
 
