@@ -2,10 +2,11 @@
 /*
  * Interrupts: the INTx line, MSI and MSI-X vectors, each to an eventfd.
  *
- * One mode at a time is in use (udev->irq_index). With MSI and MSI-X the handler
- * reads only its vector's trigger, so an eventfd is replaced by exchanging that
- * pointer; the old one is dropped when synchronize_irq() has seen the last handler
- * that may hold it. free_irq() does the same for a vector that goes away.
+ * One mode at a time is in use (udev->irq_index). A vector is requested when it
+ * gets its first eventfd. The handler reads the vector's trigger, so an eventfd is
+ * replaced by exchanging that pointer; the old one is dropped when
+ * synchronize_irq() has seen the last handler that may hold it. free_irq() does
+ * the same for a vector that goes away.
  *
  * INTx is a level: it stays asserted until the device is served, which a process
  * cannot do in the handler. So each firing masks it, and the user unmasks it. The
@@ -234,6 +235,7 @@ static int vector_request(struct uvfio_dev *udev, unsigned int i,
 	if (ret) {
 		WRITE_ONCE(vector->trigger, NULL);
 		kfree(vector->name);
+		vector->name = NULL;
 		return ret;
 	}
 
@@ -242,21 +244,42 @@ static int vector_request(struct uvfio_dev *udev, unsigned int i,
 	return 0;
 }
 
-/* Returns the eventfd, which no handler uses any more. */
-static struct eventfd_ctx *vector_release(struct uvfio_dev *udev, unsigned int i)
+static void vector_release(struct uvfio_dev *udev, struct uvfio_vector *vector)
 {
-	struct uvfio_vector *vector = &udev->vectors[i];
 	bool intx = udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX;
-	struct eventfd_ctx *trigger = vector->trigger;
 
 	if (intx)
 		intx_set_armed(udev, false);
 	free_irq(vector->irq, intx ? (void *)udev : vector);
 	if (intx)
 		intx_forget_masked(udev);
-	WRITE_ONCE(vector->trigger, NULL);
 	kfree(vector->name);
-	return trigger;
+	vector->name = NULL;
+}
+
+/*
+ * Without an eventfd, INTx stays disabled and an MSI-X vector masked. MSI may
+ * have no mask; freeing the vector would leave the device sending its message to
+ * address 0, which is a DMA into the user's memory. So that one stays requested,
+ * and the handler drops what comes.
+ */
+static void vector_disconnect(struct uvfio_dev *udev,
+			      struct uvfio_vector *vector)
+{
+	if (udev->irq_index == VFIO_PCI_MSI_IRQ_INDEX)
+		synchronize_irq(vector->irq);
+	else
+		vector_release(udev, vector);
+}
+
+/* For the same reason the device stops sending before its vectors go. */
+static void msi_stop(struct pci_dev *pdev)
+{
+	u16 control;
+
+	pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &control);
+	pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+			      control & ~PCI_MSI_FLAGS_ENABLE);
 }
 
 /* No partial success: fewer vectors than asked for is -ENOSPC. */
@@ -300,9 +323,16 @@ void uvfio_irqs_disable(struct uvfio_dev *udev)
 	if (udev->irq_index < 0)
 		return;
 
-	for (i = 0; i < udev->num_vectors; i++)
-		if (udev->vectors[i].trigger)
-			eventfd_ctx_put(vector_release(udev, i));
+	if (udev->irq_index == VFIO_PCI_MSI_IRQ_INDEX)
+		msi_stop(udev->pdev);
+	for (i = 0; i < udev->num_vectors; i++) {
+		struct uvfio_vector *vector = &udev->vectors[i];
+
+		if (vector->name)
+			vector_release(udev, vector);
+		if (vector->trigger)
+			eventfd_ctx_put(vector->trigger);
+	}
 	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX)
 		pci_free_irq_vectors(udev->pdev);
 
@@ -361,7 +391,7 @@ static int exchange_triggers(struct uvfio_dev *udev, unsigned int start,
 	int ret;
 
 	for (i = 0; i < count; i++) {
-		vectors[i].fresh = triggers[i] && !vectors[i].trigger;
+		vectors[i].fresh = triggers[i] && !vectors[i].name;
 		if (!vectors[i].fresh)
 			continue;
 		ret = vector_request(udev, start + i, triggers[i]);
@@ -370,23 +400,27 @@ static int exchange_triggers(struct uvfio_dev *udev, unsigned int start,
 	}
 
 	for (i = 0; i < count; i++) {
-		old = vectors[i].trigger;
 		if (vectors[i].fresh) {
-			old = NULL;
-		} else if (triggers[i]) {
-			WRITE_ONCE(vectors[i].trigger, triggers[i]);
-			synchronize_irq(vectors[i].irq);
-		} else if (old) {
-			vector_release(udev, start + i);
+			triggers[i] = NULL;
+			continue;
 		}
+		old = vectors[i].trigger;
+		WRITE_ONCE(vectors[i].trigger, triggers[i]);
+		if (old && triggers[i])
+			synchronize_irq(vectors[i].irq);
+		else if (old)
+			vector_disconnect(udev, &vectors[i]);
 		triggers[i] = old;
 	}
 	return 0;
 
 err_release:
-	while (i--)
-		if (vectors[i].fresh)
-			vector_release(udev, start + i);
+	while (i--) {
+		if (!vectors[i].fresh)
+			continue;
+		vector_release(udev, &vectors[i]);
+		vectors[i].trigger = NULL;
+	}
 	return ret;
 }
 

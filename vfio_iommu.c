@@ -17,7 +17,7 @@
  */
 #define pr_fmt(fmt) "uvfio: " fmt
 
-#include <linux/file.h>
+#include <linux/cred.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -25,7 +25,10 @@
 #include <linux/rbtree.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 #include "uvfio.h"
 
@@ -38,6 +41,9 @@ static bool allow_unsafe_interrupts;
 module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Hand out devices without interrupt remapping: their user can forge interrupts (default off)");
+
+/* log2 of the IOVA that one lowest-level page table reaches: 2 MiB. */
+#define TABLE_SHIFT	(PAGE_SHIFT + ilog2(PAGE_SIZE / sizeof(u64)))
 
 /* Pages first .. first + count - 1: pfn in the high bits, count - 1 below. */
 #define RUN_COUNT_BITS	24
@@ -66,6 +72,7 @@ struct uvfio_map {
 	int prot;
 	struct mm_struct *mm;		/* grabbed; charged for the pages */
 	u64 mapped;			/* bytes in the IOMMU, from iova on */
+	unsigned long next_table;	/* the first that is not charged yet */
 	struct run_list pinned;
 };
 
@@ -90,10 +97,11 @@ struct uvfio_group {
 struct uvfio_domain {
 	refcount_t users;
 	struct work_struct free_work;
-	struct mutex map_lock;		/* of the next three */
+	struct mutex map_lock;		/* maps, num_maps, windows */
 	struct rb_root maps;
 	unsigned int num_maps;
 	struct windows *windows;	/* map_lock; group_lock to replace */
+	struct xarray tables;		/* iova >> TABLE_SHIFT: who was charged */
 	bool coherent;			/* no-snoop is overruled; as iommu */
 	/*
 	 * Set once, by the first attach (group_lock, pairs with domain_table());
@@ -270,6 +278,19 @@ static int windows_learn(struct uvfio_domain *domain, u64 last)
 
 /* Mappings */
 
+static bool over_memlock(u64 total, u64 more)
+{
+	if (total <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT ||
+	    capable(CAP_IPC_LOCK))
+		return false;
+
+	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
+			    current->comm, task_pid_nr(current),
+			    rlimit(RLIMIT_MEMLOCK) >> 10,
+			    more << (PAGE_SHIFT - 10));
+	return true;
+}
+
 /*
  * Pinned pages are charged to mm->pinned_vm (VmPin), which is atomic, and not to
  * locked_vm, whose lock is the mmap lock: a process can keep that held (a fault
@@ -277,23 +298,70 @@ static int windows_learn(struct uvfio_domain *domain, u64 last)
  */
 static int charge_pages(struct mm_struct *mm, u64 npages)
 {
-	u64 limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
 	s64 pinned = atomic64_read(&mm->pinned_vm);
 
 	do {
-		if (pinned + npages + READ_ONCE(mm->locked_vm) > limit &&
-		    !capable(CAP_IPC_LOCK))
-			goto refuse;
+		if (over_memlock(pinned + npages + READ_ONCE(mm->locked_vm),
+				 npages))
+			return -ENOMEM;
 	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &pinned,
 				       pinned + npages));
 	return 0;
+}
 
-refuse:
-	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow to pin %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
-			    current->comm, task_pid_nr(current),
-			    rlimit(RLIMIT_MEMLOCK) >> 10,
-			    npages << (PAGE_SHIFT - 10));
-	return -ENOMEM;
+/*
+ * Page tables are kernel memory that a user makes grow, and an IOMMU may keep
+ * them until its domain is freed. So each table's reach of IOVA that a domain
+ * ever had a page in costs its user one page, until the domain ends: without
+ * that, one page mapped all over the place takes all memory there is. It is the
+ * user's, not the process's, for processes are not short-lived enough to trust.
+ */
+static int charge_table(struct uvfio_domain *domain, unsigned long reach)
+{
+	struct user_struct *user = current_user();
+	long locked = atomic_long_read(&user->locked_vm);
+	void *old;
+
+	do {
+		if (over_memlock(locked + 1, 1))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &locked,
+					  locked + 1));
+
+	old = xa_cmpxchg(&domain->tables, reach, NULL, user,
+			 GFP_KERNEL_ACCOUNT);
+	if (old)	/* an error, or another thread's map was first */
+		atomic_long_dec(&user->locked_vm);
+	else
+		get_uid(user);
+	return xa_err(old);
+}
+
+/* For the tables that @map needs up to @last; runs come in order of IOVA. */
+static int charge_tables(struct uvfio_domain *domain, struct uvfio_map *map,
+			 u64 last)
+{
+	int ret = 0;
+
+	for (; map->next_table <= last >> TABLE_SHIFT; map->next_table++) {
+		if (!xa_load(&domain->tables, map->next_table))
+			ret = charge_table(domain, map->next_table);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+static void uncharge_tables(struct uvfio_domain *domain)
+{
+	struct user_struct *user;
+	unsigned long reach;
+
+	xa_for_each(&domain->tables, reach, user) {
+		atomic_long_dec(&user->locked_vm);
+		free_uid(user);
+	}
+	xa_destroy(&domain->tables);
 }
 
 static u64 map_pages(const struct uvfio_map *map)
@@ -301,20 +369,44 @@ static u64 map_pages(const struct uvfio_map *map)
 	return (map->last - map->iova + 1) >> PAGE_SHIFT;
 }
 
+/*
+ * What a failed iommu_map() of @size bytes left behind: VT-d stops half-way when
+ * it has no memory for a page table, and the core does not know how far it came.
+ */
+static void unmap_leftover(struct iommu_domain *iommu, u64 iova, size_t size)
+{
+	size_t done = 0, n;
+
+	while (done < size && iommu_iova_to_phys(iommu, iova + done)) {
+		n = iommu_unmap(iommu, iova + done, PAGE_SIZE);
+		if (WARN_ON(!n))
+			break;
+		done += n;
+		cond_resched();
+	}
+}
+
 /* Puts the last run into the IOMMU; it will not grow any more. */
 static int map_last_run(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	u64 run = *run_slot(&map->pinned);
+	u64 iova = map->iova + map->mapped;
 	size_t size = run_pages(run) << PAGE_SHIFT;
 	int ret;
 
+	ret = charge_tables(domain, map, iova + size - 1);
+	if (ret)
+		return ret;
+
 	down_read(&domain->table_rwsem);
-	ret = iommu_map(domain->iommu, map->iova + map->mapped,
-			run_pfn(run) << PAGE_SHIFT, size, map->prot,
-			GFP_KERNEL_ACCOUNT);
-	up_read(&domain->table_rwsem);
-	if (!ret)
+	ret = iommu_map(domain->iommu, iova, run_pfn(run) << PAGE_SHIFT, size,
+			map->prot, GFP_KERNEL_ACCOUNT);
+	if (ret)
+		unmap_leftover(domain->iommu, iova, size);
+	else
 		map->mapped += size;
+	up_read(&domain->table_rwsem);
+
 	/* EFAULT is what VT-d says; the caller's memory has nothing to do with it. */
 	return ret == -EFAULT ? -ERANGE : ret;
 }
@@ -522,6 +614,7 @@ int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	map->busy = true;
 	map->iova = arg->iova;
 	map->last = arg->iova + arg->size - 1;
+	map->next_table = map->iova >> TABLE_SHIFT;
 	map->prot = IOMMU_CACHE;
 	if (arg->flags & VFIO_DMA_MAP_FLAG_READ)
 		map->prot |= IOMMU_READ;
@@ -703,6 +796,7 @@ struct uvfio_domain *uvfio_domain_alloc(void)
 	mutex_init(&domain->map_lock);
 	init_rwsem(&domain->table_rwsem);
 	domain->maps = RB_ROOT;
+	xa_init_flags(&domain->tables, XA_FLAGS_ACCOUNT);
 	return domain;
 }
 
@@ -718,6 +812,7 @@ static void domain_free(struct uvfio_domain *domain)
 	}
 	if (domain->iommu)
 		iommu_domain_free(domain->iommu);
+	uncharge_tables(domain);
 	mutex_destroy(&domain->map_lock);
 	kfree(domain->windows);
 	kfree(domain);

@@ -275,6 +275,8 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 		return op->domain(domain, cmd);
 	}
 
+	if (mutex_lock_interruptible(&udev->user_lock))
+		return -ERESTARTSYS;
 	device_lock(&udev->pdev->dev);
 	ret = uvfio_gate(udev);
 	if (ret == -EUNATCH && op->no_domain)
@@ -282,6 +284,7 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 	if (!ret)
 		ret = op->device(udev, cmd);
 	device_unlock(&udev->pdev->dev);
+	mutex_unlock(&udev->user_lock);
 	return ret;
 }
 
@@ -519,6 +522,8 @@ static int uvfio_device_open(struct inode *inode, struct file *file)
 					      cdev);
 	int ret;
 
+	if (mutex_lock_interruptible(&udev->user_lock))
+		return -ERESTARTSYS;
 	device_lock(&udev->pdev->dev);
 	if (udev->gone)
 		ret = -ENODEV;
@@ -533,6 +538,7 @@ static int uvfio_device_open(struct inode *inode, struct file *file)
 		get_device(&udev->dev);
 	}
 	device_unlock(&udev->pdev->dev);
+	mutex_unlock(&udev->user_lock);
 	return ret;
 }
 
@@ -656,6 +662,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 
 	udev->gone = true;
 	udev->pdev = pci_dev_get(pdev);
+	mutex_init(&udev->user_lock);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	device_initialize(&udev->dev);

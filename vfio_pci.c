@@ -500,14 +500,17 @@ static vm_fault_t bar_fault(struct vm_fault *vmf)
 	unsigned int shift = UVFIO_REGION_SHIFT - PAGE_SHIFT;
 	unsigned int index = vmf->pgoff >> shift;
 	pgoff_t page = vmf->pgoff & (BIT_ULL(shift) - 1);
+	const struct uvfio_bar *bar = &udev->bars[index];
 
 	guard(rwsem_read)(&udev->mem_rwsem);
 
-	if (uvfio_gate(udev) || !bar_decodes(udev, &udev->bars[index]))
+	if (uvfio_gate(udev) || !bar_decodes(udev, bar))
+		return VM_FAULT_SIGBUS;
+	/* mmap() saw to it; with this the wrong page is not one mistake away. */
+	if (WARN_ON_ONCE(page >= PHYS_PFN(bar->len)))
 		return VM_FAULT_SIGBUS;
 
-	return vmf_insert_pfn(vma, vmf->address,
-			      PHYS_PFN(pci_resource_start(udev->pdev, index)) + page);
+	return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(bar->start) + page);
 }
 
 static const struct vm_operations_struct bar_vm_ops = {
@@ -553,15 +556,21 @@ static void bars_claim(struct uvfio_dev *udev)
 
 		if (!len || !pci_resource_start(pdev, i))
 			continue;
+		if (len > UVFIO_REGION_OFFSET(1)) {
+			/* Its end would be at the next region's offsets. */
+			pci_warn(pdev, "BAR %u is too large (%pa bytes): its user will not have it\n",
+				 i, &len);
+			continue;
+		}
 		if (pci_request_region(pdev, i, "uvfio")) {
 			pci_warn(pdev, "BAR %u is in use (see /proc/iomem): its user will not have it\n",
 				 i);
 			continue;
 		}
+		bar->start = pci_resource_start(pdev, i);
 		bar->len = len;
 		bar->port = !memory;
-		bar->mappable = memory && PAGE_ALIGNED(len) &&
-				PAGE_ALIGNED(pci_resource_start(pdev, i));
+		bar->mappable = memory && PAGE_ALIGNED(bar->start | len);
 	}
 }
 

@@ -20,6 +20,7 @@
  *
  * ::
  *
+ *   udev->user_lock            all that users do under device_lock (mutex)
  *   device_lock(pdev)          control: open, release, reset, every ioctl that is
  *                              answered by the device, probe, remove
  *     group_lock               attach and detach, all devices (mutex)
@@ -40,7 +41,9 @@
  * device_lock and not a mutex of our own, because the PCI core brackets resets
  * (reset_prepare, reset_done) and remove() with it: whatever holds it sees the
  * device neither vanish nor reset. It must not be taken below sysfs attributes,
- * which device_del() waits for with device_lock held.
+ * which device_del() waits for with device_lock held. user_lock is where users
+ * queue for it: one at a time competes with an admin, however many threads ask
+ * for a reset.
  */
 
 /**
@@ -65,7 +68,7 @@ struct uvfio_domain;
 
 /* A Base Address Register as the user sees it; @len 0: absent or claimed. */
 struct uvfio_bar {
-	resource_size_t len;
+	resource_size_t start, len;
 	bool port;		/* I/O space */
 	bool mappable;		/* whole pages of memory space */
 	void __iomem *io;	/* set on first access, until remove */
@@ -73,8 +76,8 @@ struct uvfio_bar {
 
 /* An interrupt vector; with INTx, vector 0 is the line. */
 struct uvfio_vector {
-	struct eventfd_ctx *trigger;	/* ref; NULL: not requested */
-	char *name;
+	struct eventfd_ctx *trigger;	/* ref; NULL: not connected */
+	char *name;			/* NULL: not requested */
 	int irq;
 	bool fresh;			/* requested by the call under way */
 };
@@ -85,6 +88,7 @@ struct uvfio_dev {
 	struct pci_dev *pdev;			/* ref */
 	int id;					/* the N of /dev/vfioN */
 
+	struct mutex user_lock;			/* taken before device_lock */
 	struct rw_semaphore mem_rwsem;
 	/* To write: device_lock and mem_rwsem for write. To read: either. */
 	struct uvfio_domain *domain;		/* ref */
