@@ -44,7 +44,7 @@
  * DOC: Errors
  *
  * These hold for every call; what a call adds is listed with it. A call that
- * fails has changed nothing.
+ * fails has changed nothing, but for EFAULT where it was to write results back.
  *
  * =======  ==================================================================
  * EBADF    a file descriptor in the argument is not open
@@ -58,7 +58,7 @@
  * ENODEV   the device is gone: unbound or unplugged; only close() is left
  * ENOMEM   RLIMIT_MEMLOCK reached, or out of memory
  * ENOSPC   the limit of mappings of one domain (module parameter
- *          dma_entry_limit) is reached
+ *          dma_entry_limit) is reached, or no interrupt vectors are left
  * ENOTTY   the ioctl does not exist on this fd
  * EPERM    it takes an unsafe mode that the administrator did not turn on
  * EUNATCH  no domain attached (UVFIO_DOMAIN_SET comes first)
@@ -88,9 +88,9 @@
  * member may be bound to a driver that uses the kernel's DMA API.
  *
  * Errors beyond the common ones: EBADF, @domain_fd is not open; EINVAL, it is
- * not a /dev/uiommu, or the IOMMU of this device cannot share the domain's
- * page table, or a mapping of the domain lies in a range reserved for this
- * device; EBUSY, this device is attached already, or its group is owned by
+ * not a /dev/uiommu, or the IOMMU does not let a user have this device or
+ * cannot share the domain's page table, or a mapping of the domain lies in a
+ * range reserved for this device, or its DMA is not cache-coherent; EBUSY, this device is attached already, or its group is owned by
  * another domain or in use by a kernel driver (the kernel log names it);
  * EPERM, the device has no IOMMU, or its interrupts are not isolated by
  * interrupt remapping and the module parameter allow_unsafe_interrupts is off.
@@ -132,8 +132,10 @@ struct uvfio_domain_set {
  * VFIO_DMA_MAP_FLAG_WRITE; one of the two at least. @vaddr, @iova and @size
  * (bytes) are multiples of the smallest page size. The pages count as VmPin of
  * the process and, together with its VmLck, against its RLIMIT_MEMLOCK (not
- * for CAP_IPC_LOCK). A mapping exists from when the call returns; until then
- * its IOVA range is reserved.
+ * for CAP_IPC_LOCK). Each aligned 2 MiB of IOVA that the domain had no page in
+ * before costs its user (uid) one page more, until the domain ends: that is for
+ * the page tables. A mapping exists from when the call returns; until then its
+ * IOVA range is reserved.
  *
  * Errors beyond the common ones: EINVAL, the range wraps or lies outside the
  * usable windows; EEXIST, it overlaps a mapping; ENOMEM, EFAULT, ENOSPC as
@@ -147,7 +149,8 @@ struct uvfio_domain_set {
  * Unmaps all mappings inside @iova .. @iova + @size - 1, or, with
  * VFIO_DMA_UNMAP_FLAG_ALL and both 0, all there are. When the call returns the
  * device cannot reach the pages any more and they are unpinned. @size returns
- * the bytes unmapped; a range without mappings is no error and returns 0.
+ * the bytes unmapped; a range without mappings is no error and returns 0. What
+ * another thread is mapping or unmapping at the same time is passed over.
  * Space for a dirty bitmap and the VADDR flag are refused.
  *
  * Errors beyond the common ones: EINVAL, the range would cut a mapping in two.
