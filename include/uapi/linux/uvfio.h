@@ -90,10 +90,11 @@
  * Errors beyond the common ones: EBADF, @domain_fd is not open; EINVAL, it is
  * not a /dev/uiommu, or the IOMMU does not let a user have this device or
  * cannot share the domain's page table, or a mapping of the domain lies in a
- * range reserved for this device, or its DMA is not cache-coherent; EBUSY, this device is attached already, or its group is owned by
- * another domain or in use by a kernel driver (the kernel log names it);
- * EPERM, the device has no IOMMU, or its interrupts are not isolated by
- * interrupt remapping and the module parameter allow_unsafe_interrupts is off.
+ * range reserved for this device, or its DMA is not cache-coherent; EBUSY, this
+ * device is attached already, or its group is owned by another domain or in use
+ * by a kernel driver (the kernel log names it); EPERM, the device has no IOMMU,
+ * or its interrupts are not isolated by interrupt remapping and the module
+ * parameter allow_unsafe_interrupts is off.
  */
 struct uvfio_domain_set {
 	__u32	argsz;
