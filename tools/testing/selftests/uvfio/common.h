@@ -24,7 +24,7 @@
 /* Generous: emulated machines are slow and shared. */
 #define WAIT_MS		20000
 /* Long enough for an interrupt or a DMA that must not come to show itself. */
-#define QUIET_MS	300
+#define QUIET_MS	100
 
 #define PAGE_SIZE	4096UL
 #define MEMLOCK_BYTES	(8UL << 20)

@@ -437,4 +437,56 @@ TEST_F(master, command_is_as_before_for_the_next_user)
 	EXPECT_EQ(first, second);
 }
 
+/* A device says that it can be reset exactly when it can. */
+
+static const enum which resettable[] = {
+	NVME, NVME2, EDU, EDU2, TESTDEV, E1000E,
+};
+
+FIXTURE(reset)
+{
+	struct device dev[ARRAY_SIZE(resettable)];
+};
+
+FIXTURE_SETUP(reset)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(resettable); i++)
+		ASSERT_EQ(0, device_prepare(resettable[i], &self->dev[i]));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+}
+
+FIXTURE_TEARDOWN(reset)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(resettable); i++)
+		device_close(&self->dev[i]);
+}
+
+TEST_F(reset, is_as_announced)
+{
+	unsigned int i, with = 0, without = 0;
+
+	for (i = 0; i < ARRAY_SIZE(resettable); i++) {
+		struct vfio_device_info info = { .argsz = sizeof(info) };
+		bool can;
+
+		ASSERT_EQ(0, device_open_attached(&self->dev[i], -1));
+		ASSERT_EQ(0, ioctl(self->dev[i].fd, VFIO_DEVICE_GET_INFO,
+				   &info));
+		can = info.flags & VFIO_DEVICE_FLAGS_RESET;
+		EXPECT_EQ(can ? 0 : -EINVAL, uvfio_reset(self->dev[i].fd)) {
+			TH_LOG("%s", self->dev[i].bdf);
+		}
+		with += can;
+		without += !can;
+		/* Other devices of its group are to come yet. */
+		device_close(&self->dev[i]);
+	}
+	EXPECT_LE(3, with);	/* both NVMe controllers, e1000e */
+	EXPECT_LE(1, without);	/* edu on the root bus */
+}
+
 TEST_HARNESS_MAIN

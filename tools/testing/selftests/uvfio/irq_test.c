@@ -30,7 +30,7 @@
  * when one runs out after the interrupt mode was changed. Emulated time does
  * not help there: this is for the host to get round to it.
  */
-#define E1000E_SETTLE_US	200000
+#define E1000E_SETTLE_US	100000
 
 FIXTURE(irq)
 {

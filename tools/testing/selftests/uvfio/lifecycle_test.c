@@ -918,24 +918,27 @@ FIXTURE_TEARDOWN(admin)
 		EXPECT_EQ(0, module_load(""));
 }
 
-/* The name of the disk of a controller that the kernel drives. */
-static bool find_disk(const char *bdf, char *disk, size_t size)
+/* The disk of a controller that the kernel drives, once it is there. */
+static int open_disk(const char *bdf)
 {
 	uint64_t end = now_ms() + WAIT_MS;
-	char path[128];
-	int i;
+	char path[128], disk[32];
+	int i, fd;
 
 	while (now_ms() < end) {
 		for (i = 0; i < 8; i++) {
 			snprintf(path, sizeof(path),
 				 "/sys/bus/pci/devices/%s/nvme/nvme%d", bdf, i);
-			snprintf(disk, size, "/dev/nvme%dn1", i);
-			if (file_exists(path) && file_exists(disk))
-				return true;
+			snprintf(disk, sizeof(disk), "/dev/nvme%dn1", i);
+			if (!file_exists(path))
+				continue;
+			fd = open(disk, O_RDONLY | O_CLOEXEC);
+			if (fd >= 0)
+				return fd;
 		}
 		usleep(50000);
 	}
-	return false;
+	return -ETIMEDOUT;
 }
 
 static int write_block_as_user(struct device *dev, const char *text)
@@ -957,7 +960,7 @@ static int write_block_as_user(struct device *dev, const char *text)
 
 TEST_F(admin, kernel_driver_takes_over_and_gives_back)
 {
-	char disk[64], block[512], text[32];
+	char block[512], text[32];
 	struct user user;
 	int fd, i;
 
@@ -976,8 +979,7 @@ TEST_F(admin, kernel_driver_takes_over_and_gives_back)
 		close(self->dev.raw);
 
 		ASSERT_EQ(0, device_bind(self->dev.bdf, "nvme"));
-		ASSERT_TRUE(find_disk(self->dev.bdf, disk, sizeof(disk)));
-		fd = open(disk, O_RDONLY | O_CLOEXEC);
+		fd = open_disk(self->dev.bdf);
 		ASSERT_LE(0, fd);
 		ASSERT_EQ((ssize_t)sizeof(block),
 			  read(fd, block, sizeof(block)));

@@ -16,12 +16,14 @@ status=0
 # The two ways of a test program to end; anything else, a test was lost.
 run() {
 	echo "# selftests: uvfio: $1"
+	start=$(date +%s)
 	"$here/$1"
 	case $? in
 	0) ;;
 	1) status=1 ;;
 	*) echo "not ok - $1 did not run to its end"; status=1 ;;
 	esac
+	echo "# $1 took $(($(date +%s) - start)) s"
 }
 
 count=0
