@@ -53,7 +53,7 @@ void uvfio_irqs_init(struct uvfio_dev *udev)
 			 pdev->irq != IRQ_NOTCONNECTED;
 	udev->intx_maskable = pci_intx_mask_supported(pdev);
 	udev->num_msi = max(pci_msi_vec_count(pdev), 0);
-	udev->num_msix = max(pci_msix_vec_count(pdev), 0);
+	udev->num_msix = udev->msix_bar < 0 ? 0 : pci_msix_vec_count(pdev);
 	udev->irq_index = -1;
 }
 
@@ -282,11 +282,37 @@ static void msi_stop(struct pci_dev *pdev)
 			      control & ~PCI_MSI_FLAGS_ENABLE);
 }
 
-/* No partial success: fewer vectors than asked for is -ENOSPC. */
-static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
+/*
+ * The PCI core clears the INTx disable bit when MSI goes off, and its user could
+ * have a device assert an interrupt just then that nobody handles, time and again,
+ * until the kernel gives up the line that others share. This flag tells the core
+ * to leave the bit to us.
+ */
+static int vectors_alloc(struct pci_dev *pdev, u32 index, unsigned int count)
 {
 	unsigned int flag = index == VFIO_PCI_MSI_IRQ_INDEX ? PCI_IRQ_MSI :
 							      PCI_IRQ_MSIX;
+	pci_dev_flags_t flags = pdev->dev_flags;
+	int ret;
+
+	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+	ret = pci_alloc_irq_vectors(pdev, count, count, flag);
+	pdev->dev_flags = flags;
+	return ret < 0 ? ret : 0;
+}
+
+static void vectors_free(struct pci_dev *pdev)
+{
+	pci_dev_flags_t flags = pdev->dev_flags;
+
+	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+	pci_free_irq_vectors(pdev);
+	pdev->dev_flags = flags;
+}
+
+/* No partial success: fewer vectors than asked for is -ENOSPC. */
+static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
+{
 	struct uvfio_vector *vectors;
 	int ret = 0;
 
@@ -295,8 +321,8 @@ static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
 		return -ENOMEM;
 
 	if (index != VFIO_PCI_INTX_IRQ_INDEX)
-		ret = pci_alloc_irq_vectors(udev->pdev, count, count, flag);
-	if (ret < 0) {
+		ret = vectors_alloc(udev->pdev, index, count);
+	if (ret) {
 		kfree(vectors);
 		return ret;
 	}
@@ -334,13 +360,12 @@ void uvfio_irqs_disable(struct uvfio_dev *udev)
 			eventfd_ctx_put(vector->trigger);
 	}
 	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX)
-		pci_free_irq_vectors(udev->pdev);
+		vectors_free(udev->pdev);
 
 	kfree(udev->vectors);
 	udev->vectors = NULL;
 	udev->num_vectors = 0;
 	udev->irq_index = -1;
-	/* The PCI core turns INTx on when MSI goes off. */
 	uvfio_intx_update(udev);
 }
 

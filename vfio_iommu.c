@@ -352,6 +352,15 @@ static int charge_tables(struct uvfio_domain *domain, struct uvfio_map *map,
 	return ret;
 }
 
+/* Root tables are memory, too: a user can have as many domains as files. */
+static int charge_root(struct uvfio_domain *domain)
+{
+	unsigned long beyond = (U64_MAX >> TABLE_SHIFT) + 1;
+
+	return xa_load(&domain->tables, beyond) ? 0 :
+						  charge_table(domain, beyond);
+}
+
 static void uncharge_tables(struct uvfio_domain *domain)
 {
 	struct user_struct *user;
@@ -437,10 +446,9 @@ static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 
 static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 {
-	if (prot & IOMMU_WRITE)
-		return pin_user_pages_fast(vaddr, n, FOLL_LONGTERM | FOLL_WRITE,
-					   pages);
-	return pin_user_pages_longterm_read(vaddr, n, pages);
+	return prot & IOMMU_WRITE ?
+		pin_user_pages_longterm_write(vaddr, n, pages) :
+		pin_user_pages_longterm_read(vaddr, n, pages);
 }
 
 /* Pins and maps all of @map; what is done on failure is for map_destroy(). */
@@ -744,7 +752,8 @@ static struct windows *windows_narrow(struct uvfio_domain *domain,
 		room++;
 	if (domain->windows)
 		room += domain->windows->count;
-	new = kzalloc(struct_size(new, w, room), GFP_KERNEL_ACCOUNT);
+	/* Not the user's: a limit of theirs would be waited for under a lock. */
+	new = kzalloc(struct_size(new, w, room), GFP_KERNEL);
 	if (!new)
 		return ERR_PTR(-ENOMEM);
 
@@ -821,6 +830,7 @@ static void domain_free(struct uvfio_domain *domain)
 static void domain_free_work(struct work_struct *work)
 {
 	domain_free(container_of(work, struct uvfio_domain, free_work));
+	module_put(THIS_MODULE);
 }
 
 struct uvfio_domain *uvfio_domain_get(struct uvfio_domain *domain)
@@ -850,6 +860,8 @@ void uvfio_domain_put_deferred(struct uvfio_domain *domain)
 {
 	if (domain && refcount_dec_and_test(&domain->users)) {
 		INIT_WORK(&domain->free_work, domain_free_work);
+		/* Refuse to unload meanwhile, rather than wait for it. */
+		__module_get(THIS_MODULE);
 		queue_work(free_wq, &domain->free_work);
 	}
 }
@@ -1064,8 +1076,12 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 
 	lockdep_assert_held(&group_lock);
 
-	if (!iommu)
+	if (!iommu) {
+		ret = charge_root(domain);
+		if (ret)
+			return ret;
 		iommu = page_table_alloc(pdev, resvs);
+	}
 	if (IS_ERR(iommu))
 		return PTR_ERR(iommu);
 
@@ -1112,7 +1128,7 @@ static int group_claim(struct uvfio_domain *domain, struct pci_dev *pdev,
 	LIST_HEAD(resvs);
 	int ret;
 
-	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	group = kzalloc(sizeof(*group), GFP_KERNEL);
 	if (!group)
 		return -ENOMEM;
 

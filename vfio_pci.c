@@ -53,6 +53,19 @@ static void bars_zap(struct uvfio_dev *udev)
 		unmap_mapping_range(udev->mapping, 0, 0, true);
 }
 
+/*
+ * A device that its user made reset itself has forgotten its addresses; it must
+ * not come back at others. Only with decoding off.
+ */
+static void bars_restore(struct uvfio_dev *udev)
+{
+	unsigned int i;
+
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		pci_write_config_dword(udev->pdev, PCI_BASE_ADDRESS_0 + 4 * i,
+				       udev->bar_regs[i]);
+}
+
 /**
  * uvfio_pci_write_command - the user writes the command register
  * @udev: mem_rwsem for write, past the gate
@@ -72,7 +85,10 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 
 	spin_lock_irqsave(&udev->cmd_lock, flags);
 	udev->intx_disabled = value & PCI_COMMAND_INTX_DISABLE;
-	command = command_read(udev) & ~(theirs | PCI_COMMAND_INTX_DISABLE);
+	command = command_read(udev);
+	if (!(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
+		bars_restore(udev);
+	command &= ~(theirs | PCI_COMMAND_INTX_DISABLE);
 	command |= value & theirs;
 	if (uvfio_intx_disabled(udev))
 		command |= PCI_COMMAND_INTX_DISABLE;
@@ -166,20 +182,11 @@ int uvfio_pci_open(struct uvfio_dev *udev)
 
 	device_lock_assert(&udev->pdev->dev);
 
-	ret = pci_enable_device(udev->pdev);
-	if (ret)
-		return ret;
-
-	command_update(udev, PCI_COMMAND_MASTER, 0);
-	uvfio_irqs_init(udev);
-	uvfio_intx_update(udev);
-
 	/* A second try at what failed on close. */
 	ret = udev->dirty ? reset_function(udev) : 0;
-	if (ret && ret != -ENOTTY) {
-		pci_disable_device(udev->pdev);
+	if (ret && ret != -ENOTTY)
 		return ret;
-	}
+
 	udev->dirty = false;
 	return 0;
 }
@@ -244,7 +251,6 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 	if (domain)
 		uvfio_domain_detach(domain, pdev);
 
-	pci_disable_device(pdev);
 	pci_load_saved_state(pdev, udev->pristine);
 	pci_restore_state(pdev);
 	return domain;
@@ -319,7 +325,7 @@ static int add_sparse_cap(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	cap->header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
 	cap->header.version = 1;
 	if (start)
-		cap->areas[n++].size = min(start, len);
+		cap->areas[n++].size = start;
 	if (end < len) {
 		cap->areas[n].offset = end;
 		cap->areas[n++].size = len - end;
@@ -589,41 +595,75 @@ static void bars_release(struct uvfio_dev *udev)
 	}
 }
 
-/* Where the MSI-X table is, which no user may touch. */
+/*
+ * Where the MSI-X table is, which no user may touch. The kernel believes what the
+ * device says of it; a table that is not wholly inside one of the device's memory
+ * BARs would be somebody else's registers, so there is no MSI-X then.
+ */
 static void msix_locate(struct uvfio_dev *udev)
 {
 	struct pci_dev *pdev = udev->pdev;
-	u32 table;
+	u64 start, end;
+	u32 table, bar;
 
 	udev->msix_bar = -1;
 	if (!pdev->msix_cap)
 		return;
 
 	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
-	udev->msix_bar = table & PCI_MSIX_TABLE_BIR;
-	udev->msix_start = table & PCI_MSIX_TABLE_OFFSET;
-	udev->msix_end = udev->msix_start +
-			 pci_msix_vec_count(pdev) * PCI_MSIX_ENTRY_SIZE;
+	bar = table & PCI_MSIX_TABLE_BIR;
+	start = table & PCI_MSIX_TABLE_OFFSET;
+	end = start + pci_msix_vec_count(pdev) * PCI_MSIX_ENTRY_SIZE;
+	if (bar >= PCI_STD_NUM_BARS || udev->bars[bar].port ||
+	    end > udev->bars[bar].len) {
+		pci_warn(pdev, "the MSI-X table is not inside a BAR: no MSI-X for its user\n");
+		return;
+	}
+
+	udev->msix_bar = bar;
+	udev->msix_start = start;
+	udev->msix_end = end;
 }
 
 /* The PCI driver */
 
-/* Clean hardware and the state of it that every user is to find. */
+/*
+ * Hardware that is clean, answers and is quiet, and the state of it that every
+ * user is to find. It stays enabled as long as it is bound: enabling turns INTx
+ * on for a moment, which a user must not be able to repeat.
+ */
 static int pristine_save(struct uvfio_dev *udev)
 {
 	struct pci_dev *pdev = udev->pdev;
+	unsigned int i;
 	int ret;
 
-	ret = pci_set_power_state(pdev, PCI_D0);
+	ret = pci_enable_device(pdev);
 	if (ret)
 		return ret;
 
 	command_update(udev, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_DISABLE);
-	udev->dirty = reset_function(udev) != 0;
+	ret = reset_function(udev);
+	udev->dirty = ret != 0;
+	if (ret == -ENOTTY)
+		pci_notice(pdev, "it has no way to be reset: what one user leaves in it, DMA under way too, the next one finds; give it to one user\n");
 
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + 4 * i,
+				      &udev->bar_regs[i]);
 	pci_save_state(pdev);
 	udev->pristine = pci_store_saved_state(pdev);
-	return udev->pristine ? 0 : -ENOMEM;
+	if (!udev->pristine) {
+		pci_disable_device(pdev);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void pristine_drop(struct uvfio_dev *udev)
+{
+	kfree(udev->pristine);
+	pci_disable_device(udev->pdev);
 }
 
 static void set_gone(struct uvfio_dev *udev, bool gone)
@@ -651,13 +691,13 @@ static int uvfio_pci_probe(struct pci_dev *pdev,
 
 	bars_claim(udev);
 	msix_locate(udev);
-	uvfio_irqs_init(udev);
 	ret = uvfio_config_init(udev);
 	if (ret)
 		goto err_bars;
 	ret = pristine_save(udev);
 	if (ret)
 		goto err_config;
+	uvfio_irqs_init(udev);
 	ret = uvfio_dev_register(udev);
 	if (ret)
 		goto err_pristine;
@@ -667,7 +707,7 @@ static int uvfio_pci_probe(struct pci_dev *pdev,
 	return 0;
 
 err_pristine:
-	kfree(udev->pristine);
+	pristine_drop(udev);
 err_config:
 	uvfio_config_free(udev);
 err_bars:
@@ -691,7 +731,7 @@ static void uvfio_pci_remove(struct pci_dev *pdev)
 	if (udev->opened)
 		uvfio_domain_put_deferred(uvfio_pci_close(udev));
 
-	kfree(udev->pristine);
+	pristine_drop(udev);
 	uvfio_config_free(udev);
 	bars_release(udev);
 	pci_set_drvdata(pdev, NULL);

@@ -100,11 +100,45 @@ static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
 				   FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
 				   pages);
 }
+
+/*
+ * A file system with dirty tracking does not expect writes whenever a device
+ * pleases; the kernel does not refuse such pins itself before v6.5.
+ */
+static inline bool page_is_of_file_system(struct page *page)
+{
+	return !PageAnon(page) && !PageSwapBacked(page) && !PageHuge(page) &&
+	       !is_zone_device_page(page);
+}
+
+static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
+						struct page **pages)
+{
+	int i, pinned;
+
+	pinned = pin_user_pages_fast(addr, n, FOLL_LONGTERM | FOLL_WRITE, pages);
+	for (i = 0; i < pinned; i++) {
+		/* Part of the same large page as the one before. */
+		if (i && PageTail(pages[i]) && pages[i] == pages[i - 1] + 1)
+			continue;
+		if (page_is_of_file_system(pages[i])) {
+			unpin_user_pages(pages, pinned);
+			return -EFAULT;
+		}
+	}
+	return pinned;
+}
 #else
 static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
 					       struct page **pages)
 {
 	return pin_user_pages_fast(addr, n, FOLL_LONGTERM, pages);
+}
+
+static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
+						struct page **pages)
+{
+	return pin_user_pages_fast(addr, n, FOLL_LONGTERM | FOLL_WRITE, pages);
 }
 #endif
 

@@ -105,9 +105,8 @@ struct uvfio_dev {
 	struct uvfio_bar bars[PCI_STD_NUM_BARS];
 	int msix_bar;				/* -1: none */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
+	u32 bar_regs[PCI_STD_NUM_BARS];		/* as in config space */
 	u32 *readable;				/* bits, by config dword */
-
-	/* Fixed at open. */
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
