@@ -152,7 +152,8 @@ static int reset_function(struct uvfio_dev *udev)
 	pci_cfg_access_lock(pdev);
 	ret = pci_reset_function_locked(pdev);
 	pci_cfg_access_unlock(pdev);
-	if (!ret || (ret == -ENOTTY && pci_device_is_present(pdev)))
+	udev->no_reset = ret == -ENOTTY && pci_device_is_present(pdev);
+	if (!ret || udev->no_reset)
 		return ret;
 
 	dev_warn_ratelimited(&pdev->dev, "reset failed (%d): nobody can open it until one succeeds; remove and rescan it, or power it off and on\n",
@@ -291,7 +292,7 @@ int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	struct vfio_device_info *info = &cmd->device_info;
 
 	info->flags = VFIO_DEVICE_FLAGS_PCI;
-	if (udev->pdev->reset_methods[0])
+	if (!udev->no_reset)
 		info->flags |= VFIO_DEVICE_FLAGS_RESET;
 	info->num_regions = VFIO_PCI_NUM_REGIONS;
 	info->num_irqs = VFIO_PCI_NUM_IRQS;

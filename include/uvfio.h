@@ -99,6 +99,7 @@ struct uvfio_dev {
 	/* device_lock */
 	bool opened;
 	bool dirty;				/* not reset since it was used */
+	bool no_reset;				/* as the last try showed */
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
