@@ -391,25 +391,28 @@ static int region_write(const struct uvfio_region *region,
 	return ret;
 }
 
-/* How much of a transfer lies in its region: -errno, or the bytes from @off. */
+/*
+ * How much of a transfer lies in its region: -errno, or the bytes from @off. The
+ * size is fixed; the state is looked at with each turn, so here only where there
+ * will be none.
+ */
 static ssize_t region_clip(const struct uvfio_region *region,
 			   struct uvfio_dev *udev, unsigned int index, u64 off,
 			   size_t len)
 {
+	u64 size = 0;
 	int ret;
-	u64 size;
+
+	if (region && region->size)
+		size = region->size(udev, index);
+	if (len && off < size)
+		return min_t(u64, len, size - off);
 
 	guard(rwsem_read)(&udev->mem_rwsem);
 	ret = uvfio_gate(udev);
 	if (ret)
 		return ret;
-	if (!region || !region->size)
-		return -EINVAL;
-
-	size = region->size(udev, index);
-	if (off >= size)
-		return -EINVAL;
-	return min_t(u64, len, size - off);
+	return off < size ? 0 : -EINVAL;
 }
 
 /* Bytes that one turn carries through the buffer, keeping @off's alignment. */
