@@ -342,6 +342,13 @@ TEST_F(irq, disconnected_interrupt_is_no_dma)
 	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
 	ACK();
 	EXPECT_TRUE(is_filled(page, 0xa5, PAGE_SIZE));
+	/* A mode that is on, with no vector connected ever. */
+	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0, &none,
+					1));
+	FIRE(0);
+	EXPECT_FALSE(event_wait(self->event[0], QUIET_MS));
+	ACK();
+	EXPECT_TRUE(is_filled(page, 0xa5, PAGE_SIZE));
 	dma_free(page, PAGE_SIZE);
 }
 

@@ -989,6 +989,75 @@ TEST_F(admin, kernel_driver_takes_over_and_gives_back)
 	ASSERT_EQ(0, device_prepare(NVME, &self->dev));
 }
 
+/* The controller's configuration register, as root finds it without a driver. */
+static uint32_t unbound_nvme_config(const char *bdf)
+{
+	uint8_t command[2] = { PCI_COMMAND_MEMORY, 0 };
+	uint32_t value = ~0u;
+	char path[128];
+	int config, bar;
+	void *map;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
+	config = open(path, O_RDWR | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", bdf);
+	bar = open(path, O_RDWR | O_CLOEXEC | O_SYNC);
+	if (pwrite(config, command, 2, PCI_COMMAND) == 2) {
+		map = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, bar, 0);
+		if (map != MAP_FAILED) {
+			value = __atomic_load_n((uint32_t *)((char *)map +
+							     NVME_CC),
+						__ATOMIC_RELAXED);
+			munmap(map, PAGE_SIZE);
+		}
+	}
+	close(config);
+	close(bar);
+	return value;
+}
+
+/* However its user went: it is not left running for whoever comes next. */
+TEST_F(admin, device_is_reset_after_its_user)
+{
+	bool kill_it, unbind_it;
+	struct user user;
+	uint32_t value;
+	int way;
+
+	for (way = 0; way < 4; way++) {
+		kill_it = way & 1;
+		unbind_it = way & 2;
+		ASSERT_EQ(0, device_prepare(NVME, &self->dev));
+		ASSERT_LE(0, user_fork(&user));
+		if (!user.pid) {
+			struct nvme nvme;
+
+			ASSERT_EQ(0, drop_privileges(TEST_UID));
+			ASSERT_EQ(0, nvme_open(&nvme, self->dev.node));
+			/* The control: it runs. */
+			EXPECT_TRUE(uvfio_read32(nvme.bar, NVME_CC) &
+				    NVME_CC_EN);
+			ASSERT_TRUE(say(user.say));
+			ASSERT_TRUE(hear(user.hear));
+			USER_EXIT();
+		}
+		ASSERT_TRUE(hear(user.hear));
+		if (unbind_it)
+			ASSERT_EQ(0, device_unbind(self->dev.bdf));
+		ASSERT_TRUE(kill_it ? !kill(user.pid, SIGKILL) : say(user.say));
+		EXPECT_EQ(kill_it ? -SIGKILL : 0, user_wait(&user));
+		if (!unbind_it)
+			ASSERT_EQ(0, device_unbind(self->dev.bdf));
+		value = unbound_nvme_config(self->dev.bdf);
+		EXPECT_NE(~0u, value);
+		EXPECT_EQ(0, value & NVME_CC_EN) {
+			TH_LOG("way %d", way);
+		}
+		close(self->dev.raw);
+	}
+	ASSERT_EQ(0, device_prepare(NVME, &self->dev));
+}
+
 TEST_F(admin, bridge_is_refused)
 {
 	char bdf[16];
