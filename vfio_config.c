@@ -5,8 +5,9 @@
  * Reading: udev->readable has one word of bits for each dword of config space.
  * It is built at probe from the tables below: a set bit reads as hardware, all
  * else reads as zero, because on some devices reading an undefined register is
- * enough to do harm. Writing: only the command register, and there only the
- * bits a driver needs; every other write is dropped.
+ * enough to do harm; hardware is asked for dwords with at least one such bit.
+ * Writing: only the command register, and there only the bits a driver needs;
+ * every other write is dropped.
  *
  * The device is not trusted: its capability lists are walked with bounds, once.
  */

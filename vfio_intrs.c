@@ -342,14 +342,15 @@ static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
  */
 void uvfio_irqs_disable(struct uvfio_dev *udev)
 {
+	int index = udev->irq_index;
 	unsigned int i;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	if (udev->irq_index < 0)
+	if (index < 0)
 		return;
 
-	if (udev->irq_index == VFIO_PCI_MSI_IRQ_INDEX)
+	if (index == VFIO_PCI_MSI_IRQ_INDEX)
 		msi_stop(udev->pdev);
 	for (i = 0; i < udev->num_vectors; i++) {
 		struct uvfio_vector *vector = &udev->vectors[i];
@@ -359,14 +360,13 @@ void uvfio_irqs_disable(struct uvfio_dev *udev)
 		if (vector->trigger)
 			eventfd_ctx_put(vector->trigger);
 	}
-	if (udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX)
-		vectors_free(udev->pdev);
-
 	kfree(udev->vectors);
 	udev->vectors = NULL;
 	udev->num_vectors = 0;
 	udev->irq_index = -1;
 	uvfio_intx_update(udev);
+	if (index != VFIO_PCI_INTX_IRQ_INDEX)
+		vectors_free(udev->pdev);
 }
 
 static void put_triggers(struct eventfd_ctx **triggers, unsigned int count)
@@ -443,8 +443,8 @@ err_release:
 	while (i--) {
 		if (!vectors[i].fresh)
 			continue;
-		vector_release(udev, &vectors[i]);
-		vectors[i].trigger = NULL;
+		WRITE_ONCE(vectors[i].trigger, NULL);
+		vector_disconnect(udev, &vectors[i]);
 	}
 	return ret;
 }

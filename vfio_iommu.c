@@ -9,8 +9,9 @@
  *
  * A mapping is a contiguous IOVA range [iova, last], both inclusive, of pages of
  * one process. Mappings never overlap. One that is being made or removed is
- * *busy*: it holds its IOVA range so that nobody else gets it, but pinning and
- * page-table work go on without any lock, and to other calls it is not there.
+ * *busy*: it holds its IOVA range so that nobody else gets it, but pinning goes
+ * on without any lock and page-table work side by side, and to other calls it is
+ * not there.
  *
  * What is pinned is kept as runs of contiguous pages, because the IOMMU's page
  * table knows them only as long as they are mapped.
@@ -257,25 +258,6 @@ static bool in_windows(const struct windows *windows, u64 start, u64 last)
 	return false;
 }
 
-/*
- * VT-d before v6.12 lets the aperture end at 57 bits whatever it translates. The
- * first mapping that is refused tells, and the window then ends at the next
- * narrower width of such page tables, so that there are few tries: each writes a
- * line to the kernel log.
- */
-static int windows_learn(struct uvfio_domain *domain, u64 last)
-{
-	unsigned int width = 57;
-
-	while (width > 30 && BIT_ULL(width) > last)
-		width -= 9;
-
-	guard(mutex)(&domain->map_lock);
-	if (BIT_ULL(width) <= last)
-		windows_cut(domain->windows, BIT_ULL(width), U64_MAX);
-	return -EINVAL;
-}
-
 /* Mappings */
 
 static bool over_memlock(u64 total, u64 more)
@@ -314,7 +296,8 @@ static int charge_pages(struct mm_struct *mm, u64 npages)
  * them until its domain is freed. So each table's reach of IOVA that a domain
  * ever had a page in costs its user one page, until the domain ends: without
  * that, one page mapped all over the place takes all memory there is. It is the
- * user's, not the process's, for processes are not short-lived enough to trust.
+ * user's, not the process's, which may be gone long before the domain. (The tables
+ * above these are at most two more for each.)
  */
 static int charge_table(struct uvfio_domain *domain, unsigned long reach)
 {
@@ -381,16 +364,16 @@ static u64 map_pages(const struct uvfio_map *map)
 /*
  * What a failed iommu_map() of @size bytes left behind: VT-d stops half-way when
  * it has no memory for a page table, and the core does not know how far it came.
+ * What the core knew of is gone already, so holes do not mean that this is all.
  */
 static void unmap_leftover(struct iommu_domain *iommu, u64 iova, size_t size)
 {
-	size_t done = 0, n;
+	size_t done, n;
 
-	while (done < size && iommu_iova_to_phys(iommu, iova + done)) {
-		n = iommu_unmap(iommu, iova + done, PAGE_SIZE);
-		if (WARN_ON(!n))
-			break;
-		done += n;
+	for (done = 0; done < size; done += n ?: PAGE_SIZE) {
+		n = 0;
+		if (iommu_iova_to_phys(iommu, iova + done))
+			n = iommu_unmap(iommu, iova + done, PAGE_SIZE);
 		cond_resched();
 	}
 }
@@ -416,8 +399,8 @@ static int map_last_run(struct uvfio_domain *domain, struct uvfio_map *map)
 		map->mapped += size;
 	up_read(&domain->table_rwsem);
 
-	/* EFAULT is what VT-d says; the caller's memory has nothing to do with it. */
-	return ret == -EFAULT ? -ERANGE : ret;
+	/* EFAULT is VT-d's word for a bad IOVA; it has seen no other address. */
+	return ret == -EFAULT ? -EINVAL : ret;
 }
 
 /* Takes over the pins of all @n pages, also on failure. */
@@ -638,8 +621,6 @@ int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	if (ret)
 		goto err_unreserve;
 	ret = map_fill(domain, map, arg->vaddr);
-	if (ret == -ERANGE)
-		ret = windows_learn(domain, map->last);
 	if (ret)
 		goto err_empty;
 
@@ -747,7 +728,7 @@ static struct windows *windows_narrow(struct uvfio_domain *domain,
 
 	lockdep_assert_held(&group_lock);
 
-	/* Each cut adds one window at most, and windows_learn() none. */
+	/* Each cut adds one window at most, and windows_end() none. */
 	list_for_each_entry(resv, resvs, list)
 		room++;
 	if (domain->windows)
@@ -771,6 +752,17 @@ static struct windows *windows_narrow(struct uvfio_domain *domain,
 			windows_cut(new, resv->start,
 				    resv->start + resv->length - 1);
 	return new;
+}
+
+/* Only when it is attached, an IOMMU says how many bits it translates. */
+static void windows_end(struct uvfio_domain *domain,
+			const struct iommu_domain *iommu)
+{
+	u64 end = iommu->geometry.aperture_end;
+
+	guard(mutex)(&domain->map_lock);
+	if (end != U64_MAX)
+		windows_cut(domain->windows, end + 1, U64_MAX);
 }
 
 /* Puts @new in force if no mapping is in the way; returns what was before. */
@@ -866,24 +858,55 @@ void uvfio_domain_put_deferred(struct uvfio_domain *domain)
 	}
 }
 
-static u32 maps_left(const struct uvfio_domain *domain)
+static u32 maps_left(struct uvfio_domain *domain)
 {
 	unsigned int limit = READ_ONCE(dma_entry_limit);
 
+	guard(mutex)(&domain->map_lock);
 	return limit > domain->num_maps ? limit - domain->num_maps : 0;
 }
 
+/* A copy, for use without the lock. */
+static struct windows *windows_copy(struct uvfio_domain *domain)
+{
+	struct windows *copy;
+	size_t room = 0;
+
+	for (;;) {
+		copy = kmalloc(struct_size(copy, w, room), GFP_KERNEL_ACCOUNT);
+		if (!copy)
+			return ERR_PTR(-ENOMEM);
+
+		mutex_lock(&domain->map_lock);
+		if (domain->windows->count <= room) {
+			memcpy(copy, domain->windows,
+			       struct_size(copy, w, domain->windows->count));
+			mutex_unlock(&domain->map_lock);
+			return copy;
+		}
+		room = domain->windows->count;
+		mutex_unlock(&domain->map_lock);
+		kfree(copy);
+	}
+}
+
 static int add_window_cap(struct uvfio_caps *caps, u32 base,
-			  const struct windows *windows)
+			  struct uvfio_domain *domain)
 {
 	struct vfio_iommu_type1_info_cap_iova_range *cap;
-	size_t size = struct_size(cap, iova_ranges, windows->count);
-	size_t i;
+	struct windows *windows = windows_copy(domain);
+	size_t i, size;
 	int ret;
 
+	if (IS_ERR(windows))
+		return PTR_ERR(windows);
+
+	size = struct_size(cap, iova_ranges, windows->count);
 	cap = kzalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!cap)
+	if (!cap) {
+		kfree(windows);
 		return -ENOMEM;
+	}
 
 	cap->header.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE;
 	cap->header.version = 1;
@@ -894,6 +917,7 @@ static int add_window_cap(struct uvfio_caps *caps, u32 base,
 	}
 	ret = uvfio_caps_add(caps, base, &cap->header, size);
 	kfree(cap);
+	kfree(windows);
 	return ret;
 }
 
@@ -915,14 +939,12 @@ int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	u32 base = ALIGN(offsetofend(typeof(*info), cap_offset), sizeof(u64));
 	int ret;
 
-	guard(mutex)(&domain->map_lock);
-
 	if (!domain_table(domain))
 		return -EUNATCH;
 
 	avail.avail = maps_left(domain);
 	ret = uvfio_caps_add(&cmd->caps, base, &avail.header, sizeof(avail)) ?:
-	      add_window_cap(&cmd->caps, base, domain->windows);
+	      add_window_cap(&cmd->caps, base, domain);
 	if (ret)
 		return ret;
 
@@ -1076,12 +1098,8 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 
 	lockdep_assert_held(&group_lock);
 
-	if (!iommu) {
-		ret = charge_root(domain);
-		if (ret)
-			return ret;
+	if (!iommu)
 		iommu = page_table_alloc(pdev, resvs);
-	}
 	if (IS_ERR(iommu))
 		return PTR_ERR(iommu);
 
@@ -1101,6 +1119,7 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 		goto err_swap;
 
 	kfree(old);
+	windows_end(domain, iommu);
 	if (!domain->iommu) {
 		domain->coherent = enforce_coherency(iommu);
 		/* Pairs with domain_table(). */
@@ -1200,7 +1219,9 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 		ret = -EINVAL;
 	} else if (msi_device_has_isolated_msi(&pdev->dev) ||
 		   READ_ONCE(allow_unsafe_interrupts)) {
-		ret = group_attach(domain, pdev, iommu_group);
+		ret = charge_root(domain);
+		if (!ret)
+			ret = group_attach(domain, pdev, iommu_group);
 	} else {
 		dev_warn_ratelimited(&pdev->dev, "refused: no interrupt remapping, so it could forge interrupts; the module parameter allow_unsafe_interrupts=1 accepts that\n");
 		ret = -EPERM;

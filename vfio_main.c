@@ -275,8 +275,8 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 		return op->domain(domain, cmd);
 	}
 
-	if (mutex_lock_interruptible(&udev->user_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&udev->user_lock))
+		return -EINTR;
 	device_lock(&udev->pdev->dev);
 	ret = uvfio_gate(udev);
 	if (ret == -EUNATCH && op->no_domain)
@@ -525,8 +525,8 @@ static int uvfio_device_open(struct inode *inode, struct file *file)
 					      cdev);
 	int ret;
 
-	if (mutex_lock_interruptible(&udev->user_lock))
-		return -ERESTARTSYS;
+	if (mutex_lock_killable(&udev->user_lock))
+		return -EINTR;
 	device_lock(&udev->pdev->dev);
 	if (udev->gone)
 		ret = -ENODEV;

@@ -45,25 +45,46 @@ static u16 command_read(struct uvfio_dev *udev)
 	return command;
 }
 
+/*
+ * A device that its user made reset itself has forgotten its addresses; it must
+ * not come back at others. For whoever is about to turn decoding on; while it is
+ * on, nothing was forgotten.
+ */
+static void bars_restore(struct uvfio_dev *udev)
+{
+	unsigned int i;
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (command_read(udev) & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY))
+		return;
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		pci_write_config_dword(udev->pdev, PCI_BASE_ADDRESS_0 + 4 * i,
+				       udev->bar_regs[i]);
+}
+
+/* Memory decoding on, for whoever writes the MSI-X table; returns how it was. */
+static u16 decode_on(struct uvfio_dev *udev)
+{
+	u16 command = command_read(udev);
+
+	bars_restore(udev);
+	command_update(udev, 0, PCI_COMMAND_MEMORY);
+	return command & PCI_COMMAND_MEMORY;
+}
+
+static void decode_as(struct uvfio_dev *udev, u16 before)
+{
+	if (!before)
+		command_update(udev, PCI_COMMAND_MEMORY, 0);
+}
+
 /* No PTE of a BAR is left when this returns; mem_rwsem keeps faults away. */
 static void bars_zap(struct uvfio_dev *udev)
 {
 	lockdep_assert_held_write(&udev->mem_rwsem);
 	if (udev->mapping)
 		unmap_mapping_range(udev->mapping, 0, 0, true);
-}
-
-/*
- * A device that its user made reset itself has forgotten its addresses; it must
- * not come back at others. Only with decoding off.
- */
-static void bars_restore(struct uvfio_dev *udev)
-{
-	unsigned int i;
-
-	for (i = 0; i < PCI_STD_NUM_BARS; i++)
-		pci_write_config_dword(udev->pdev, PCI_BASE_ADDRESS_0 + 4 * i,
-				       udev->bar_regs[i]);
 }
 
 /**
@@ -83,11 +104,10 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 	if (!(value & PCI_COMMAND_MEMORY))
 		bars_zap(udev);
 
+	bars_restore(udev);
 	spin_lock_irqsave(&udev->cmd_lock, flags);
 	udev->intx_disabled = value & PCI_COMMAND_INTX_DISABLE;
 	command = command_read(udev);
-	if (!(command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY)))
-		bars_restore(udev);
 	command &= ~(theirs | PCI_COMMAND_INTX_DISABLE);
 	command |= value & theirs;
 	if (uvfio_intx_disabled(udev))
@@ -136,8 +156,9 @@ static const struct pci_error_handlers uvfio_err_handlers = {
 /*
  * -ENOTTY: there is no way to reset it, which shows only here when the one way
  * is a reset of a bus with other devices on it. The core also says ENOTTY of a
- * device that does not come back; that one, and one that was pulled out, and
- * would be waited for, are -EIO.
+ * device that does not come back, so it is believed only of one that never could.
+ * All else is -EIO, also for a device that was pulled out, which the core would
+ * wait for.
  */
 static int reset_function(struct uvfio_dev *udev)
 {
@@ -152,8 +173,9 @@ static int reset_function(struct uvfio_dev *udev)
 	pci_cfg_access_lock(pdev);
 	ret = pci_reset_function_locked(pdev);
 	pci_cfg_access_unlock(pdev);
-	udev->no_reset = ret == -ENOTTY && pci_device_is_present(pdev);
-	if (!ret || udev->no_reset)
+	if (!ret)
+		udev->no_reset = false;
+	if (!ret || (ret == -ENOTTY && udev->no_reset))
 		return ret;
 
 	dev_warn_ratelimited(&pdev->dev, "reset failed (%d): nobody can open it until one succeeds; remove and rescan it, or power it off and on\n",
@@ -177,32 +199,29 @@ int uvfio_pci_reset(struct uvfio_dev *udev)
 
 /* Users come and go */
 
+static void pristine_restore(struct uvfio_dev *udev)
+{
+	pci_load_saved_state(udev->pdev, udev->pristine);
+	pci_restore_state(udev->pdev);
+}
+
 int uvfio_pci_open(struct uvfio_dev *udev)
 {
 	int ret;
 
 	device_lock_assert(&udev->pdev->dev);
 
-	/* A second try at what failed on close. */
-	ret = udev->dirty ? reset_function(udev) : 0;
+	if (!udev->dirty)
+		return 0;
+
+	/* A second try at what failed on close, restoring included. */
+	ret = reset_function(udev);
 	if (ret && ret != -ENOTTY)
 		return ret;
 
+	pristine_restore(udev);
 	udev->dirty = false;
 	return 0;
-}
-
-/* Memory decoding must be on for whoever writes the MSI-X table. */
-static void irqs_disable(struct uvfio_dev *udev)
-{
-	u16 command = command_read(udev);
-
-	lockdep_assert_held_write(&udev->mem_rwsem);
-
-	command_update(udev, 0, PCI_COMMAND_MEMORY);
-	uvfio_irqs_disable(udev);
-	if (!(command & PCI_COMMAND_MEMORY))
-		command_update(udev, PCI_COMMAND_MEMORY, 0);
 }
 
 /*
@@ -215,6 +234,7 @@ static void irqs_disable(struct uvfio_dev *udev)
 static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 {
 	struct uvfio_domain *domain = udev->domain;
+	u16 memory;
 
 	device_lock_assert(&udev->pdev->dev);
 
@@ -222,8 +242,10 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 		udev->domain = NULL;
 		bars_zap(udev);
 		command_update(udev, PCI_COMMAND_MASTER, 0);
-		irqs_disable(udev);
-		udev->intx_disabled = false;
+		memory = decode_on(udev);
+		uvfio_irqs_disable(udev);
+		decode_as(udev, memory);
+		udev->intx_disabled = false;	/* no line, nobody reads it */
 	}
 	if (pci_device_is_present(udev->pdev))
 		pci_wait_for_pending_transaction(udev->pdev);
@@ -252,8 +274,7 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 	if (domain)
 		uvfio_domain_detach(domain, pdev);
 
-	pci_load_saved_state(pdev, udev->pristine);
-	pci_restore_state(pdev);
+	pristine_restore(udev);
 	return domain;
 }
 
@@ -374,18 +395,31 @@ int uvfio_pci_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 
 /* Interrupts */
 
+/* The kernel asks the device anew where the table is; it may answer anything. */
+static bool msix_moved(struct uvfio_dev *udev)
+{
+	u32 table;
+
+	pci_read_config_dword(udev->pdev, udev->pdev->msix_cap + PCI_MSIX_TABLE,
+			      &table);
+	return table != udev->msix_table ||
+	       pci_msix_vec_count(udev->pdev) != udev->num_msix;
+}
+
 int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
-	u16 command;
+	u16 memory;
 	int ret;
 
 	guard(rwsem_write)(&udev->mem_rwsem);
 
-	command = command_read(udev);
-	command_update(udev, 0, PCI_COMMAND_MEMORY);
+	if (cmd->irq_set.index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
+	    msix_moved(udev))
+		return -EIO;
+
+	memory = decode_on(udev);
 	ret = uvfio_irqs_set(udev, &cmd->irq_set, cmd->data);
-	if (!(command & PCI_COMMAND_MEMORY))
-		command_update(udev, PCI_COMMAND_MEMORY, 0);
+	decode_as(udev, memory);
 	return ret;
 }
 
@@ -621,6 +655,7 @@ static void msix_locate(struct uvfio_dev *udev)
 		return;
 	}
 
+	udev->msix_table = table;
 	udev->msix_bar = bar;
 	udev->msix_start = start;
 	udev->msix_end = end;
@@ -644,21 +679,25 @@ static int pristine_save(struct uvfio_dev *udev)
 		return ret;
 
 	command_update(udev, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_DISABLE);
+	udev->no_reset = true;
 	ret = reset_function(udev);
-	udev->dirty = ret != 0;
 	if (ret == -ENOTTY)
 		pci_notice(pdev, "it has no way to be reset: what one user leaves in it, DMA under way too, the next one finds; give it to one user\n");
+	else if (ret)
+		goto err_disable;
 
 	for (i = 0; i < PCI_STD_NUM_BARS; i++)
 		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + 4 * i,
 				      &udev->bar_regs[i]);
 	pci_save_state(pdev);
 	udev->pristine = pci_store_saved_state(pdev);
-	if (!udev->pristine) {
-		pci_disable_device(pdev);
-		return -ENOMEM;
-	}
-	return 0;
+	if (udev->pristine)
+		return 0;
+
+	ret = -ENOMEM;
+err_disable:
+	pci_disable_device(pdev);
+	return ret;
 }
 
 static void pristine_drop(struct uvfio_dev *udev)

@@ -96,11 +96,24 @@ static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
 	unpin_user_pages(pages + i, pinned - i);
 	if (i)
 		return i;
-	return pin_user_pages_fast(addr, shared,
-				   FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
-				   pages);
-}
 
+	pinned = pin_user_pages_fast(addr, shared,
+				     FOLL_LONGTERM | FOLL_WRITE | FOLL_FORCE,
+				     pages);
+	/* hugetlb is not forced, but then the process cannot write either. */
+	if (pinned == -EFAULT)
+		pinned = pin_user_pages_fast(addr, shared, FOLL_LONGTERM, pages);
+	return pinned;
+}
+#else
+static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
+					       struct page **pages)
+{
+	return pin_user_pages_fast(addr, n, FOLL_LONGTERM, pages);
+}
+#endif
+
+#ifdef UVFIO_HAVE_PIN_USER_PAGES_VMAS
 /*
  * A file system with dirty tracking does not expect writes whenever a device
  * pleases; the kernel does not refuse such pins itself before v6.5.
@@ -108,7 +121,8 @@ static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
 static inline bool page_is_of_file_system(struct page *page)
 {
 	return !PageAnon(page) && !PageSwapBacked(page) && !PageHuge(page) &&
-	       !is_zone_device_page(page);
+	       !is_zone_device_page(page) &&
+	       READ_ONCE(compound_head(page)->mapping);
 }
 
 static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
@@ -129,12 +143,6 @@ static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
 	return pinned;
 }
 #else
-static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
-					       struct page **pages)
-{
-	return pin_user_pages_fast(addr, n, FOLL_LONGTERM, pages);
-}
-
 static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
 						struct page **pages)
 {

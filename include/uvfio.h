@@ -25,6 +25,7 @@
  *                              answered by the device, probe, remove
  *     group_lock               attach and detach, all devices (mutex)
  *       domain->map_lock       mappings and windows of a domain (mutex)
+ *       domain->table_rwsem    R for iommu_map() and _unmap(), W for attaching
  *     udev->mem_rwsem          data: R for region access and BAR faults; W for
  *                              the command register, vectors, reset, revocation
  *       i_mmap_rwsem           taken by unmap_mapping_range()
@@ -94,17 +95,18 @@ struct uvfio_dev {
 	struct uvfio_domain *domain;		/* ref */
 	bool gone;				/* not bound yet, or no more */
 	bool in_reset;
-	struct address_space *mapping;		/* of the open file */
+	struct address_space *mapping;		/* fixed while open */
 
 	/* device_lock */
 	bool opened;
 	bool dirty;				/* not reset since it was used */
-	bool no_reset;				/* as the last try showed */
+	bool no_reset;				/* none has ever worked */
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
 	struct uvfio_bar bars[PCI_STD_NUM_BARS];
 	int msix_bar;				/* -1: none */
+	u32 msix_table;				/* its register that says so */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
 	u32 bar_regs[PCI_STD_NUM_BARS];		/* as in config space */
 	u32 *readable;				/* bits, by config dword */
