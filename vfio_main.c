@@ -355,25 +355,14 @@ static const struct uvfio_region *region_at(loff_t pos, unsigned int *index)
 	return &uvfio_regions[*index];
 }
 
-static int region_read(const struct uvfio_region *region, struct uvfio_dev *udev,
-		       unsigned int index, u64 off, void *buf, size_t len)
+static int region_access(const struct uvfio_region *region,
+			 struct uvfio_dev *udev, unsigned int index, u64 off,
+			 void *buf, size_t len, bool write)
 {
+	bool exclusive = write && region->exclusive;
 	int ret;
 
-	guard(rwsem_read)(&udev->mem_rwsem);
-	ret = uvfio_gate(udev);
-	if (!ret && udev->in_reset)
-		ret = -EIO;
-	return ret ?: region->read(udev, index, off, buf, len);
-}
-
-static int region_write(const struct uvfio_region *region,
-			struct uvfio_dev *udev, unsigned int index, u64 off,
-			const void *buf, size_t len)
-{
-	int ret;
-
-	if (region->exclusive)
+	if (exclusive)
 		down_write(&udev->mem_rwsem);
 	else
 		down_read(&udev->mem_rwsem);
@@ -382,9 +371,10 @@ static int region_write(const struct uvfio_region *region,
 	if (!ret && udev->in_reset)
 		ret = -EIO;
 	if (!ret)
-		ret = region->write(udev, index, off, buf, len);
+		ret = write ? region->write(udev, index, off, buf, len) :
+			      region->read(udev, index, off, buf, len);
 
-	if (region->exclusive)
+	if (exclusive)
 		up_write(&udev->mem_rwsem);
 	else
 		up_read(&udev->mem_rwsem);
@@ -423,16 +413,30 @@ static size_t turn_len(u64 off, size_t left)
 	return min_t(size_t, left, TURN - off % sizeof(u64));
 }
 
-static ssize_t uvfio_device_read(struct file *file, char __user *user,
-				 size_t len, loff_t *pos)
+/* One turn, with the user's memory touched outside of every lock. */
+static int turn(const struct uvfio_region *region, struct uvfio_dev *udev,
+		unsigned int index, u64 off, void __user *user, size_t len,
+		bool write)
 {
-	struct uvfio_dev *udev = file->private_data;
+	u8 buf[TURN];
+	int ret;
+
+	if (write && copy_from_user(buf, user, len))
+		return -EFAULT;
+	ret = region_access(region, udev, index, off, buf, len, write);
+	if (!ret && !write && copy_to_user(user, buf, len))
+		ret = -EFAULT;
+	return ret;
+}
+
+static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
+			loff_t *pos, bool write)
+{
 	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
 	const struct uvfio_region *region;
 	unsigned int index = 0;
 	size_t done = 0, n;
 	ssize_t todo;
-	u8 buf[TURN];
 	int ret = 0;
 
 	region = region_at(*pos, &index);
@@ -442,13 +446,10 @@ static ssize_t uvfio_device_read(struct file *file, char __user *user,
 
 	while (done < todo) {
 		n = turn_len(off + done, todo - done);
-		ret = region_read(region, udev, index, off + done, buf, n);
+		ret = turn(region, udev, index, off + done, user + done, n,
+			   write);
 		if (ret)
 			break;
-		if (copy_to_user(user + done, buf, n)) {
-			ret = -EFAULT;
-			break;
-		}
 		done += n;
 
 		if (fatal_signal_pending(current)) {
@@ -461,42 +462,16 @@ static ssize_t uvfio_device_read(struct file *file, char __user *user,
 	return done ?: ret;
 }
 
+static ssize_t uvfio_device_read(struct file *file, char __user *user,
+				 size_t len, loff_t *pos)
+{
+	return transfer(file->private_data, user, len, pos, false);
+}
+
 static ssize_t uvfio_device_write(struct file *file, const char __user *user,
 				  size_t len, loff_t *pos)
 {
-	struct uvfio_dev *udev = file->private_data;
-	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
-	const struct uvfio_region *region;
-	unsigned int index = 0;
-	size_t done = 0, n;
-	ssize_t todo;
-	u8 buf[TURN];
-	int ret = 0;
-
-	region = region_at(*pos, &index);
-	todo = region_clip(region, udev, index, off, len);
-	if (todo < 0)
-		return todo;
-
-	while (done < todo) {
-		n = turn_len(off + done, todo - done);
-		if (copy_from_user(buf, user + done, n)) {
-			ret = -EFAULT;
-			break;
-		}
-		ret = region_write(region, udev, index, off + done, buf, n);
-		if (ret)
-			break;
-		done += n;
-
-		if (fatal_signal_pending(current)) {
-			ret = -EINTR;
-			break;
-		}
-		cond_resched();
-	}
-	*pos += done;
-	return done ?: ret;
+	return transfer(file->private_data, (void __user *)user, len, pos, true);
 }
 
 static int uvfio_device_mmap(struct file *file, struct vm_area_struct *vma)
