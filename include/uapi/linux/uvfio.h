@@ -94,7 +94,8 @@
  * device is attached already, or its group is owned by another domain or in use
  * by a kernel driver (the kernel log names it); EPERM, the device has no IOMMU,
  * or its interrupts are not isolated by interrupt remapping and the module
- * parameter allow_unsafe_interrupts is off.
+ * parameter allow_unsafe_interrupts is off; ENOMEM, the page that a domain with
+ * devices costs its user is beyond RLIMIT_MEMLOCK, or out of memory.
  */
 struct uvfio_domain_set {
 	__u32	argsz;

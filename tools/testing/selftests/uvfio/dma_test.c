@@ -671,6 +671,49 @@ TEST_F(dma, memlock_limits_what_is_pinned)
 	dma_free(memory, 17 * PAGE_SIZE);
 }
 
+/* Map and unmap a page at ever new places; how many until -ENOMEM. */
+static int use_up_tables(int fd, void *page, uint64_t first)
+{
+	int i, ret;
+
+	for (i = 0; i < 1000; i++) {
+		ret = uvfio_dma_map(fd, page, PAGE_SIZE,
+				    first + i * (2ULL << 20), RW);
+		if (ret == -ENOMEM)
+			return i;
+		if (ret || uvfio_dma_unmap(fd, first + i * (2ULL << 20),
+					   PAGE_SIZE) != PAGE_SIZE)
+			break;
+	}
+	return -1;
+}
+
+/*
+ * Page tables stay when their mappings go, so they are paid for on their own: a
+ * page for 2 MiB of IOVA, once, and one for the root of each domain that has or
+ * had a device, until the domain ends.
+ */
+TEST_F(dma, memlock_limits_page_tables)
+{
+	struct rlimit limit = { 16 * PAGE_SIZE, MEMLOCK_BYTES };
+	const uint64_t far = 1ULL << 32;
+	int i;
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(15, use_up_tables(self->fd, self->memory, far));
+		EXPECT_EQ(self->pinned, vm_pin());
+		/* Where there has been a mapping there can be one again. */
+		EXPECT_EQ(0, uvfio_dma_map(self->fd, self->memory, PAGE_SIZE,
+					   far + 5 * (2 << 20) + PAGE_SIZE,
+					   RW));
+		EXPECT_EQ(0, use_up_tables(self->fd, self->memory, 2 * far));
+		/* A new domain starts with none. */
+		ASSERT_EQ(0, uvfio_detach(self->fd));
+		ASSERT_EQ(0, uvfio_attach(self->fd, -1));
+	}
+}
+
 /* With what a login has, 8 MiB, to the byte; no more than once over. */
 TEST_F(dma, memlock_default_is_usable)
 {
@@ -1179,6 +1222,23 @@ TEST_F(share, new_domain_has_no_page_table)
 	ASSERT_EQ(0, uvfio_attach(self->dev.fd, self->domain));
 	EXPECT_EQ(0, uvfio_dma_map(self->domain, self->memory, PAGE_SIZE, IOVA,
 				   RW));
+}
+
+/* It is the user who pays for page tables, over all domains. */
+TEST_F(share, page_tables_are_charged_to_the_user)
+{
+	struct rlimit limit = { 16 * PAGE_SIZE, MEMLOCK_BYTES };
+
+	ASSERT_EQ(0, uvfio_attach(self->dev.fd, self->domain));
+	ASSERT_EQ(0, uvfio_attach(self->dev2.fd, -1));
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	EXPECT_EQ(14, use_up_tables(self->domain, self->memory, IOVA));
+	EXPECT_EQ(0, use_up_tables(self->dev2.fd, self->memory, IOVA));
+	ASSERT_EQ(0, uvfio_detach(self->dev.fd));
+	EXPECT_EQ(0, use_up_tables(self->dev2.fd, self->memory, IOVA));
+	close(self->domain);
+	self->domain = -1;
+	EXPECT_EQ(15, use_up_tables(self->dev2.fd, self->memory, IOVA));
 }
 
 /* The container calls work on the same mappings as our own. */

@@ -14,7 +14,7 @@
 
 /* e1000e: registers in BAR 0; causes are bits, the same in most of them. */
 #define E1000E_CTRL		0x00
-#define E1000E_CTRL_RST		(1u << 26)
+#define E1000E_CTRL_RST		0x4000000
 #define E1000E_ICR		0xc0	/* write: acknowledge */
 #define E1000E_ICS		0xc8	/* write: set */
 #define E1000E_IMS		0xd0	/* write: enable */
