@@ -712,6 +712,18 @@ TEST_F(dma, memlock_limits_page_tables)
 		ASSERT_EQ(0, uvfio_detach(self->fd));
 		ASSERT_EQ(0, uvfio_attach(self->fd, -1));
 	}
+
+	/* Without a page for the root there is no domain. */
+	ASSERT_EQ(0, uvfio_detach(self->fd));
+	limit.rlim_cur = PAGE_SIZE - 1;
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	EXPECT_EQ(-ENOMEM, uvfio_attach(self->fd, -1));
+	EXPECT_EQ(-EUNATCH, uvfio_dma_map(self->fd, self->memory, PAGE_SIZE,
+					  IOVA, RW));
+	limit.rlim_cur = PAGE_SIZE;
+	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &limit));
+	EXPECT_EQ(0, uvfio_attach(self->fd, -1));
+	EXPECT_EQ(0, use_up_tables(self->fd, self->memory, IOVA));
 }
 
 /* With what a login has, 8 MiB, to the byte; no more than once over. */
