@@ -88,7 +88,7 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_DEVICE_GET_REGION_INFO, ON_DEVICE, .no_domain = true, .out = true,
 	  ARG(struct vfio_region_info, offset),
 	  .cap_offset = offsetof(struct vfio_region_info, cap_offset),
-	  .device = uvfio_pci_region_info },
+	  .device = uvfio_region_info },
 	{ VFIO_DEVICE_GET_IRQ_INFO, ON_DEVICE, .no_domain = true, .out = true,
 	  ARG(struct vfio_irq_info, count),
 	  .device = uvfio_irqs_info },

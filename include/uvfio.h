@@ -177,9 +177,14 @@ int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain);
 struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev);
 int uvfio_pci_reset(struct uvfio_dev *udev);
 int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
-int uvfio_pci_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value);
+
+/* vfio_bars.c */
+void uvfio_bars_claim(struct uvfio_dev *udev);
+void uvfio_bars_release(struct uvfio_dev *udev);
+void uvfio_bars_zap(struct uvfio_dev *udev);
+int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 u64 uvfio_bar_size(struct uvfio_dev *udev, unsigned int index);
 int uvfio_bar_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		   void *buf, size_t len);

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * BARs: what of them a user has, read(), write() and mmap() of it.
+ *
+ * Whoever reaches a BAR holds mem_rwsem for read, and looks at the state first:
+ * decoding off, reset and revocation all change it under mem_rwsem for write and
+ * zap the mappings there, so nothing reaches a device that would not answer.
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+
+#include "uvfio.h"
+
+/* Information */
+
+u64 uvfio_bar_size(struct uvfio_dev *udev, unsigned int index)
+{
+	return udev->bars[index].len;
+}
+
+/* The pages of the MSI-X table: first, and the one after the last. */
+static u64 msix_page_start(struct uvfio_dev *udev)
+{
+	return round_down(udev->msix_start, PAGE_SIZE);
+}
+
+static u64 msix_page_end(struct uvfio_dev *udev)
+{
+	return round_up((u64)udev->msix_end, PAGE_SIZE);
+}
+
+/* What of the BAR with the MSI-X table can be mapped. */
+static int add_sparse_cap(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	struct vfio_region_info_cap_sparse_mmap *cap;
+	u64 start = msix_page_start(udev), end = msix_page_end(udev);
+	u64 len = udev->bars[udev->msix_bar].len;
+	u32 n = 0;
+	int ret;
+
+	cap = kzalloc(struct_size(cap, areas, 2), GFP_KERNEL_ACCOUNT);
+	if (!cap)
+		return -ENOMEM;
+
+	cap->header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
+	cap->header.version = 1;
+	if (start)
+		cap->areas[n++].size = start;
+	if (end < len) {
+		cap->areas[n].offset = end;
+		cap->areas[n++].size = len - end;
+	}
+	cap->nr_areas = n;
+	if (n)
+		cmd->region_info.flags |= VFIO_REGION_INFO_FLAG_MMAP |
+					  VFIO_REGION_INFO_FLAG_CAPS;
+
+	ret = !n ? 0 : uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info), &cap->header,
+			     struct_size(cap, areas, n));
+	kfree(cap);
+	return ret;
+}
+
+int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	struct vfio_region_info *info = &cmd->region_info;
+	u32 index = info->index;
+
+	/* There is no VGA region. */
+	if (index > VFIO_PCI_CONFIG_REGION_INDEX)
+		return -EINVAL;
+
+	info->flags = 0;
+	info->size = 0;
+	info->offset = UVFIO_REGION_OFFSET(index);
+
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		info->size = uvfio_config_size(udev, index);
+	else if (index <= VFIO_PCI_BAR5_REGION_INDEX)
+		info->size = uvfio_bar_size(udev, index);
+
+	if (info->size)
+		info->flags = VFIO_REGION_INFO_FLAG_READ |
+			      VFIO_REGION_INFO_FLAG_WRITE;
+	if (index > VFIO_PCI_BAR5_REGION_INDEX || !udev->bars[index].mappable)
+		return 0;
+
+	if (index == udev->msix_bar)
+		return add_sparse_cap(udev, cmd);
+	info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+	return 0;
+}
+
+/* read() and write() */
+
+/* mem_rwsem held: the answer holds until it is released. */
+static bool bar_decodes(struct uvfio_dev *udev, const struct uvfio_bar *bar)
+{
+	u16 bit = bar->port ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+	u16 command;
+
+	if (udev->in_reset)
+		return false;
+	/* A VF has no such bit: it always decodes. */
+	if (udev->pdev->no_command_memory)
+		return true;
+	pci_read_config_word(udev->pdev, PCI_COMMAND, &command);
+	return command & bit;
+}
+
+/* Made on first use, by whoever is first, and kept: only remove() undoes it. */
+static void __iomem *bar_io(struct uvfio_dev *udev, unsigned int index)
+{
+	struct uvfio_bar *bar = &udev->bars[index];
+	void __iomem *io = READ_ONCE(bar->io);
+
+	if (io)
+		return io;
+
+	io = pci_iomap(udev->pdev, index, 0);
+	if (io && cmpxchg(&bar->io, NULL, io)) {
+		pci_iounmap(udev->pdev, io);
+		io = READ_ONCE(bar->io);
+	}
+	return io;
+}
+
+/* The widest naturally aligned access at @off of at most @len bytes. */
+static size_t access_width(const struct uvfio_bar *bar, u64 off, size_t len)
+{
+	size_t width = bar->port ? 4 : 8;
+
+	while (width > len || off % width)
+		width /= 2;
+	return width;
+}
+
+static bool in_msix_table(struct uvfio_dev *udev, unsigned int index, u64 off)
+{
+	return index == udev->msix_bar && off >= udev->msix_start &&
+	       off < udev->msix_end;
+}
+
+int uvfio_bar_read(struct uvfio_dev *udev, unsigned int index, u64 off,
+		   void *buf, size_t len)
+{
+	const struct uvfio_bar *bar = &udev->bars[index];
+	void __iomem *io = bar_io(udev, index);
+	size_t width;
+
+	lockdep_assert_held(&udev->mem_rwsem);
+
+	if (!io)
+		return -ENOMEM;
+	if (!bar_decodes(udev, bar))
+		return -EIO;
+
+	for (; len; off += width, buf += width, len -= width) {
+		width = access_width(bar, off, len);
+		if (in_msix_table(udev, index, off))
+			memset(buf, 0xff, width);
+		else if (width == 8)
+			put_unaligned_le64(readq(io + off), buf);
+		else if (width == 4)
+			put_unaligned_le32(ioread32(io + off), buf);
+		else if (width == 2)
+			put_unaligned_le16(ioread16(io + off), buf);
+		else
+			*(u8 *)buf = ioread8(io + off);
+	}
+	return 0;
+}
+
+int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+		    const void *buf, size_t len)
+{
+	const struct uvfio_bar *bar = &udev->bars[index];
+	void __iomem *io = bar_io(udev, index);
+	size_t width;
+
+	lockdep_assert_held(&udev->mem_rwsem);
+
+	if (!io)
+		return -ENOMEM;
+	if (!bar_decodes(udev, bar))
+		return -EIO;
+
+	for (; len; off += width, buf += width, len -= width) {
+		width = access_width(bar, off, len);
+		if (in_msix_table(udev, index, off))
+			; /* dropped */
+		else if (width == 8)
+			writeq(get_unaligned_le64(buf), io + off);
+		else if (width == 4)
+			iowrite32(get_unaligned_le32(buf), io + off);
+		else if (width == 2)
+			iowrite16(get_unaligned_le16(buf), io + off);
+		else
+			iowrite8(*(u8 *)buf, io + off);
+	}
+	return 0;
+}
+
+/* mmap() */
+
+static vm_fault_t bar_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct uvfio_dev *udev = vma->vm_private_data;
+	unsigned int shift = UVFIO_REGION_SHIFT - PAGE_SHIFT;
+	unsigned int index = vmf->pgoff >> shift;
+	pgoff_t page = vmf->pgoff & (BIT_ULL(shift) - 1);
+	const struct uvfio_bar *bar = &udev->bars[index];
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+
+	if (uvfio_gate(udev) || !bar_decodes(udev, bar))
+		return VM_FAULT_SIGBUS;
+	/* mmap() saw to it; with this the wrong page is not one mistake away. */
+	if (WARN_ON_ONCE(page >= PHYS_PFN(bar->len)))
+		return VM_FAULT_SIGBUS;
+
+	return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(bar->start) + page);
+}
+
+static const struct vm_operations_struct bar_vm_ops = {
+	.fault = bar_fault,
+};
+
+/*
+ * Comes with mmap_lock and mem_rwsem held, past the gate. Nothing is mapped yet:
+ * the fault handler does that, page by page, whenever the state allows it. The
+ * range is checked here once, and a VM_DONTEXPAND mapping never leaves it.
+ */
+int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
+		   struct vm_area_struct *vma)
+{
+	const struct uvfio_bar *bar = &udev->bars[index];
+	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT, end;
+
+	start -= UVFIO_REGION_OFFSET(index);
+	end = start + (vma->vm_end - vma->vm_start);
+
+	if (!bar->mappable || end > bar->len || !(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (index == udev->msix_bar && start < msix_page_end(udev) &&
+	    end > msix_page_start(udev))
+		return -EINVAL;
+
+	vma->vm_private_data = udev;
+	vma->vm_ops = &bar_vm_ops;
+	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	return 0;
+}
+
+/* No PTE of a BAR is left when this returns; mem_rwsem keeps faults away. */
+void uvfio_bars_zap(struct uvfio_dev *udev)
+{
+	lockdep_assert_held_write(&udev->mem_rwsem);
+	if (udev->mapping)
+		unmap_mapping_range(udev->mapping, 0, 0, true);
+}
+
+/* Claiming */
+
+static void bars_request(struct uvfio_dev *udev)
+{
+	struct pci_dev *pdev = udev->pdev;
+	unsigned int i;
+
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		struct uvfio_bar *bar = &udev->bars[i];
+		resource_size_t len = pci_resource_len(pdev, i);
+		bool memory = pci_resource_flags(pdev, i) & IORESOURCE_MEM;
+
+		if (!len || !pci_resource_start(pdev, i))
+			continue;
+		if (len > UVFIO_REGION_OFFSET(1)) {
+			/* Its end would be at the next region's offsets. */
+			pci_warn(pdev, "BAR %u is too large (%pa bytes): its user will not have it\n",
+				 i, &len);
+			continue;
+		}
+		if (pci_request_region(pdev, i, "uvfio")) {
+			pci_warn(pdev, "BAR %u is in use (see /proc/iomem): its user will not have it\n",
+				 i);
+			continue;
+		}
+		bar->start = pci_resource_start(pdev, i);
+		bar->len = len;
+		bar->port = !memory;
+		bar->mappable = memory && PAGE_ALIGNED(bar->start | len);
+	}
+}
+
+void uvfio_bars_release(struct uvfio_dev *udev)
+{
+	unsigned int i;
+
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		struct uvfio_bar *bar = &udev->bars[i];
+
+		if (!bar->len)
+			continue;
+		if (bar->io)
+			pci_iounmap(udev->pdev, bar->io);
+		pci_release_region(udev->pdev, i);
+	}
+}
+
+/*
+ * Where the MSI-X table is, which no user may touch. The kernel believes what the
+ * device says of it; a table that is not wholly inside one of the device's memory
+ * BARs would be somebody else's registers, so there is no MSI-X then.
+ */
+static void msix_locate(struct uvfio_dev *udev)
+{
+	struct pci_dev *pdev = udev->pdev;
+	u64 start, end;
+	u32 table, bar;
+
+	udev->msix_bar = -1;
+	if (!pdev->msix_cap)
+		return;
+
+	pci_read_config_dword(pdev, pdev->msix_cap + PCI_MSIX_TABLE, &table);
+	bar = table & PCI_MSIX_TABLE_BIR;
+	start = table & PCI_MSIX_TABLE_OFFSET;
+	end = start + pci_msix_vec_count(pdev) * PCI_MSIX_ENTRY_SIZE;
+	if (bar >= PCI_STD_NUM_BARS || udev->bars[bar].port ||
+	    end > udev->bars[bar].len) {
+		pci_warn(pdev, "the MSI-X table is not inside a BAR: no MSI-X for its user\n");
+		return;
+	}
+
+	udev->msix_table = table;
+	udev->msix_bar = bar;
+	udev->msix_start = start;
+	udev->msix_end = end;
+}
+
+/* Claims what the device has of BARs for its user; what is in use is left out. */
+void uvfio_bars_claim(struct uvfio_dev *udev)
+{
+	bars_request(udev);
+	msix_locate(udev);
+}
