@@ -99,15 +99,8 @@ int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 static bool bar_decodes(struct uvfio_dev *udev, const struct uvfio_bar *bar)
 {
 	u16 bit = bar->port ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
-	u16 command;
 
-	if (udev->in_reset)
-		return false;
-	/* A VF has no such bit: it always decodes. */
-	if (udev->pdev->no_command_memory)
-		return true;
-	pci_read_config_word(udev->pdev, PCI_COMMAND, &command);
-	return command & bit;
+	return udev->decodes & bit;
 }
 
 /* Made on first use, by whoever is first, and kept: only remove() undoes it. */

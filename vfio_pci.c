@@ -76,6 +76,21 @@ static void decode_as(struct uvfio_dev *udev, u16 before)
 		command_update(udev, PCI_COMMAND_MEMORY, 0);
 }
 
+/* What of BARs can be reached now, after anything that may have changed it. */
+static void decodes_update(struct uvfio_dev *udev)
+{
+	u16 command = 0;
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (!udev->in_reset)
+		command = command_read(udev);
+	/* A VF has no such bit: it always decodes. */
+	if (!udev->in_reset && udev->pdev->no_command_memory)
+		command |= PCI_COMMAND_MEMORY;
+	udev->decodes = command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+}
+
 /**
  * uvfio_pci_write_command - the user writes the command register
  * @udev: mem_rwsem for write, past the gate
@@ -103,6 +118,7 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 		command |= PCI_COMMAND_INTX_DISABLE;
 	pci_write_config_word(udev->pdev, PCI_COMMAND, command);
 	spin_unlock_irqrestore(&udev->cmd_lock, flags);
+	decodes_update(udev);
 }
 
 /* Reset */
@@ -116,6 +132,7 @@ static void set_in_reset(struct uvfio_dev *udev, bool in_reset)
 	lockdep_assert_held_write(&udev->mem_rwsem);
 	udev->in_reset = in_reset;
 	uvfio_intx_update(udev);
+	decodes_update(udev);
 }
 
 static void uvfio_pci_reset_prepare(struct pci_dev *pdev)
@@ -283,6 +300,7 @@ int uvfio_pci_attach(struct uvfio_dev *udev, struct uvfio_domain *domain)
 	guard(rwsem_write)(&udev->mem_rwsem);
 	udev->domain = domain;
 	udev->dirty = true;
+	decodes_update(udev);
 	return 0;
 }
 

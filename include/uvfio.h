@@ -95,6 +95,7 @@ struct uvfio_dev {
 	struct uvfio_domain *domain;		/* ref */
 	bool gone;				/* not bound yet, or no more */
 	bool in_reset;
+	u16 decodes;				/* command bits IO, MEMORY in force */
 	struct address_space *mapping;		/* fixed while open */
 
 	/* device_lock */
