@@ -247,6 +247,21 @@ int uvfio_caps_add(struct uvfio_caps *caps, u32 base,
 	return 0;
 }
 
+/* Users queue before device_lock, so that one of them at a time competes for it. */
+static int control_lock(struct uvfio_dev *udev)
+{
+	if (mutex_lock_killable(&udev->user_lock))
+		return -EINTR;
+	device_lock(&udev->pdev->dev);
+	return 0;
+}
+
+static void control_unlock(struct uvfio_dev *udev)
+{
+	device_unlock(&udev->pdev->dev);
+	mutex_unlock(&udev->user_lock);
+}
+
 /* A reference, which keeps the domain whatever happens to the device. */
 static struct uvfio_domain *domain_of_device(struct uvfio_dev *udev)
 {
@@ -275,16 +290,15 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 		return op->domain(domain, cmd);
 	}
 
-	if (mutex_lock_killable(&udev->user_lock))
-		return -EINTR;
-	device_lock(&udev->pdev->dev);
+	ret = control_lock(udev);
+	if (ret)
+		return ret;
 	ret = uvfio_gate(udev);
 	if (ret == -EUNATCH && op->no_domain)
 		ret = 0;
 	if (!ret)
 		ret = op->device(udev, cmd);
-	device_unlock(&udev->pdev->dev);
-	mutex_unlock(&udev->user_lock);
+	control_unlock(udev);
 	return ret;
 }
 
@@ -314,9 +328,9 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 
 /* Regions */
 
-/* Everything here is called with mem_rwsem held and past the gate. */
+/* Everything here is called with mem_rwsem held for read and past the gate. */
 struct uvfio_region {
-	bool exclusive;		/* write() wants mem_rwsem for write */
+	bool control;		/* but write() with device_lock and no mem_rwsem */
 	u64 (*size)(struct uvfio_dev *udev, unsigned int index);
 	int (*read)(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    void *buf, size_t len);
@@ -337,10 +351,10 @@ static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
 	[VFIO_PCI_BAR4_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR5_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_CONFIG_REGION_INDEX] = {
-		.exclusive = true,
+		.control = true,
 		.size = uvfio_config_size,
 		.read = uvfio_config_read,
-		.write = uvfio_config_write,
+		.write = uvfio_pci_config_write,
 	},
 };
 
@@ -359,25 +373,31 @@ static int region_access(const struct uvfio_region *region,
 			 struct uvfio_dev *udev, unsigned int index, u64 off,
 			 void *buf, size_t len, bool write)
 {
-	bool exclusive = write && region->exclusive;
 	int ret;
 
-	if (exclusive)
-		down_write(&udev->mem_rwsem);
-	else
-		down_read(&udev->mem_rwsem);
-
+	guard(rwsem_read)(&udev->mem_rwsem);
 	ret = uvfio_gate(udev);
-	if (!ret && udev->in_reset)
-		ret = -EIO;
-	if (!ret)
-		ret = write ? region->write(udev, index, off, buf, len) :
-			      region->read(udev, index, off, buf, len);
+	if (ret)
+		return ret;
+	if (udev->in_reset)
+		return -EIO;
+	return write ? region->write(udev, index, off, buf, len) :
+		       region->read(udev, index, off, buf, len);
+}
 
-	if (exclusive)
-		up_write(&udev->mem_rwsem);
-	else
-		up_read(&udev->mem_rwsem);
+static int region_control_write(const struct uvfio_region *region,
+				struct uvfio_dev *udev, unsigned int index,
+				u64 off, const void *buf, size_t len)
+{
+	int ret;
+
+	ret = control_lock(udev);
+	if (ret)
+		return ret;
+	ret = uvfio_gate(udev);
+	if (!ret)
+		ret = region->write(udev, index, off, buf, len);
+	control_unlock(udev);
 	return ret;
 }
 
@@ -414,19 +434,44 @@ static size_t turn_len(u64 off, size_t left)
 }
 
 /* One turn, with the user's memory touched outside of every lock. */
-static int turn(const struct uvfio_region *region, struct uvfio_dev *udev,
-		unsigned int index, u64 off, void __user *user, size_t len,
-		bool write)
+static __always_inline int turn_through(void *buf,
+					const struct uvfio_region *region,
+					struct uvfio_dev *udev,
+					unsigned int index, u64 off,
+					void __user *user, size_t len,
+					bool write)
 {
-	u8 buf[TURN];
 	int ret;
 
 	if (write && copy_from_user(buf, user, len))
 		return -EFAULT;
-	ret = region_access(region, udev, index, off, buf, len, write);
+	if (write && region->control)
+		ret = region_control_write(region, udev, index, off, buf, len);
+	else
+		ret = region_access(region, udev, index, off, buf, len, write);
 	if (!ret && !write && copy_to_user(user, buf, len))
 		ret = -EFAULT;
 	return ret;
+}
+
+/* A register: the common case is not to clear a large buffer on the stack. */
+static int turn_small(const struct uvfio_region *region, struct uvfio_dev *udev,
+		      unsigned int index, u64 off, void __user *user,
+		      size_t len, bool write)
+{
+	u64 buf;
+
+	return turn_through(&buf, region, udev, index, off, user, len, write);
+}
+
+static noinline int turn_large(const struct uvfio_region *region,
+			       struct uvfio_dev *udev, unsigned int index,
+			       u64 off, void __user *user, size_t len,
+			       bool write)
+{
+	u8 buf[TURN];
+
+	return turn_through(buf, region, udev, index, off, user, len, write);
 }
 
 static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
@@ -446,8 +491,12 @@ static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
 
 	while (done < todo) {
 		n = turn_len(off + done, todo - done);
-		ret = turn(region, udev, index, off + done, user + done, n,
-			   write);
+		if (n <= sizeof(u64))
+			ret = turn_small(region, udev, index, off + done,
+					 user + done, n, write);
+		else
+			ret = turn_large(region, udev, index, off + done,
+					 user + done, n, write);
 		if (ret)
 			break;
 		done += n;
@@ -500,9 +549,9 @@ static int uvfio_device_open(struct inode *inode, struct file *file)
 					      cdev);
 	int ret;
 
-	if (mutex_lock_killable(&udev->user_lock))
-		return -EINTR;
-	device_lock(&udev->pdev->dev);
+	ret = control_lock(udev);
+	if (ret)
+		return ret;
 	if (udev->gone)
 		ret = -ENODEV;
 	else if (udev->opened)
@@ -515,8 +564,7 @@ static int uvfio_device_open(struct inode *inode, struct file *file)
 		file->private_data = udev;
 		get_device(&udev->dev);
 	}
-	device_unlock(&udev->pdev->dev);
-	mutex_unlock(&udev->user_lock);
+	control_unlock(udev);
 	return ret;
 }
 
@@ -620,6 +668,11 @@ static void device_free(struct device *dev)
 	kfree(udev);
 }
 
+static const struct attribute_group *uvfio_dev_groups[] = {
+	&uvfio_config_group,
+	NULL,
+};
+
 static struct class uvfio_class = {
 	.name = "uvfio",
 	.dev_release = device_free,
@@ -646,6 +699,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;
 	udev->dev.parent = &pdev->dev;
+	udev->dev.groups = uvfio_dev_groups;
 	cdev_init(&udev->cdev, &uvfio_device_fops);
 	udev->cdev.owner = THIS_MODULE;
 	return udev;

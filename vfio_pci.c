@@ -79,24 +79,17 @@ static void decode_as(struct uvfio_dev *udev, u16 before)
 /* What of BARs can be reached now, after anything that may have changed it. */
 static void decodes_update(struct uvfio_dev *udev)
 {
-	u16 command = 0;
-
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	if (!udev->in_reset)
-		command = command_read(udev);
-	/* A VF has no such bit: it always decodes. */
-	if (!udev->in_reset && udev->pdev->no_command_memory)
-		command |= PCI_COMMAND_MEMORY;
-	udev->decodes = command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+	udev->decodes = 0;
+	if (!uvfio_gate(udev) && !udev->in_reset &&
+	    udev->pdev->current_state == PCI_D0)
+		udev->decodes = uvfio_config_command(udev) &
+				(PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
 }
 
-/**
- * uvfio_pci_write_command - the user writes the command register
- * @udev: mem_rwsem for write, past the gate
- * @value: of the bits that a user has
- */
-void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
+/* The user writes the command register. */
+static void command_write(struct uvfio_dev *udev, u16 value)
 {
 	const u16 theirs = PCI_COMMAND_IO | PCI_COMMAND_MEMORY |
 			   PCI_COMMAND_MASTER;
@@ -121,6 +114,70 @@ void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value)
 	decodes_update(udev);
 }
 
+/* Power */
+
+/*
+ * Whether the device comes back from @state as after a reset. Asked before it
+ * goes there: what it answers then does not matter to anybody but its user.
+ */
+static bool power_loses_state(struct pci_dev *pdev, pci_power_t state)
+{
+	u16 control;
+
+	pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &control);
+	return state == PCI_D3hot && !(control & PCI_PM_CTRL_NO_SOFT_RESET);
+}
+
+/* Memory is saved as decoding: restoring writes the MSI-X table, if it is used. */
+static void power_down(struct uvfio_dev *udev, pci_power_t state)
+{
+	struct pci_dev *pdev = udev->pdev;
+
+	uvfio_bars_zap(udev);
+	udev->power_restore = power_loses_state(pdev, state);
+	if (udev->power_restore) {
+		udev->power_memory = decode_on(udev);
+		pci_save_state(pdev);
+		decode_as(udev, udev->power_memory);
+	}
+	pci_set_power_state(pdev, state);
+}
+
+static void power_up(struct uvfio_dev *udev)
+{
+	pci_set_power_state(udev->pdev, PCI_D0);
+	if (!udev->power_restore)
+		return;
+
+	pci_restore_state(udev->pdev);
+	decode_as(udev, udev->power_memory);
+	uvfio_intx_update(udev);
+	udev->power_restore = false;
+}
+
+/*
+ * The kernel makes the transition: it knows the delays, and which are possible.
+ * Those from one low-power state to another go through D0.
+ */
+static void power_set(struct uvfio_dev *udev, pci_power_t state)
+{
+	struct pci_dev *pdev = udev->pdev;
+
+	device_lock_assert(&pdev->dev);
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (state == pdev->current_state || !pdev->pm_cap ||
+	    !pci_device_is_present(pdev))
+		return;
+
+	if (pdev->current_state != PCI_D0)
+		power_up(udev);
+	if (state != PCI_D0)
+		power_down(udev, state);
+	uvfio_config_set_power(udev, pdev->current_state);
+	decodes_update(udev);
+}
+
 /* Reset */
 
 /*
@@ -140,6 +197,8 @@ static void uvfio_pci_reset_prepare(struct pci_dev *pdev)
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
+	/* The core wakes it up, too, but does not bring back what it lost. */
+	power_set(udev, PCI_D0);
 	set_in_reset(udev, true);
 	uvfio_bars_zap(udev);
 	/* Before the core saves the register: it stays off afterwards. */
@@ -247,6 +306,7 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 	scoped_guard(rwsem_write, &udev->mem_rwsem) {
 		udev->domain = NULL;
 		uvfio_bars_zap(udev);
+		power_set(udev, PCI_D0);
 		command_update(udev, PCI_COMMAND_MASTER, 0);
 		memory = decode_on(udev);
 		uvfio_irqs_disable(udev);
@@ -281,6 +341,7 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 		uvfio_domain_detach(domain, pdev);
 
 	pristine_restore(udev);
+	uvfio_config_reset(udev);
 	return domain;
 }
 
@@ -313,6 +374,59 @@ struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev)
 	return domain;
 }
 
+/* Config space */
+
+static int config_write_dword(struct uvfio_dev *udev, u64 off, const void *buf,
+			      size_t len)
+{
+	enum uvfio_config_todo todo;
+	u32 arg = 0;
+	int ret = 0;
+
+	scoped_guard(rwsem_write, &udev->mem_rwsem) {
+		todo = uvfio_config_write(udev, off, buf, len, &arg);
+		if (todo == UVFIO_CONFIG_COMMAND)
+			command_write(udev, arg);
+		else if (todo == UVFIO_CONFIG_POWER)
+			power_set(udev, (__force pci_power_t)arg);
+	}
+
+	/* These take their time, and mem_rwsem themselves. */
+	if (todo == UVFIO_CONFIG_VPD)
+		uvfio_config_vpd(udev, round_down(off, 4), arg);
+	else if (todo == UVFIO_CONFIG_RESET)
+		ret = reset_function(udev);
+	/* Where the kernel knows no way to reset it, nothing happens. */
+	return ret == -ENOTTY ? 0 : ret;
+}
+
+/**
+ * uvfio_pci_config_write - the user writes config space
+ * @udev: device_lock, past the gate
+ * @index: VFIO_PCI_CONFIG_REGION_INDEX
+ * @off: where
+ * @buf: what
+ * @len: bytes
+ *
+ * -EIO: a reset that was asked for failed.
+ */
+int uvfio_pci_config_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+			   const void *buf, size_t len)
+{
+	size_t n;
+	int ret;
+
+	device_lock_assert(&udev->pdev->dev);
+
+	for (; len; off += n, buf += n, len -= n) {
+		n = min_t(size_t, len, 4 - off % 4);
+		ret = config_write_dword(udev, off, buf, n);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
 /* Information */
 
 int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
@@ -340,12 +454,10 @@ static bool msix_moved(struct uvfio_dev *udev)
 	       pci_msix_vec_count(udev->pdev) != udev->num_msix;
 }
 
-int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+static int set_irqs_in_d0(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	u16 memory;
 	int ret;
-
-	guard(rwsem_write)(&udev->mem_rwsem);
 
 	if (cmd->irq_set.index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
 	    msix_moved(udev))
@@ -354,6 +466,20 @@ int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	memory = decode_on(udev);
 	ret = uvfio_irqs_set(udev, &cmd->irq_set, cmd->data);
 	decode_as(udev, memory);
+	return ret;
+}
+
+/* Vectors are set up and torn down in registers that a sleeping device lacks. */
+int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	pci_power_t power = udev->pdev->current_state;
+	int ret;
+
+	guard(rwsem_write)(&udev->mem_rwsem);
+
+	power_set(udev, PCI_D0);
+	ret = set_irqs_in_d0(udev, cmd);
+	power_set(udev, power);
 	return ret;
 }
 
@@ -426,25 +552,25 @@ static int uvfio_pci_probe(struct pci_dev *pdev,
 	pci_set_drvdata(pdev, udev);
 
 	uvfio_bars_claim(udev);
-	ret = uvfio_config_init(udev);
-	if (ret)
-		goto err_bars;
 	ret = pristine_save(udev);
 	if (ret)
-		goto err_config;
+		goto err_bars;
 	uvfio_irqs_init(udev);
-	ret = uvfio_dev_register(udev);
+	ret = uvfio_config_init(udev);
 	if (ret)
 		goto err_pristine;
+	ret = uvfio_dev_register(udev);
+	if (ret)
+		goto err_config;
 
 	/* An early opener waits for device_lock, which probe() comes with. */
 	set_gone(udev, false);
 	return 0;
 
-err_pristine:
-	pristine_drop(udev);
 err_config:
 	uvfio_config_free(udev);
+err_pristine:
+	pristine_drop(udev);
 err_bars:
 	uvfio_bars_release(udev);
 	pci_set_drvdata(pdev, NULL);
@@ -466,8 +592,8 @@ static void uvfio_pci_remove(struct pci_dev *pdev)
 	if (udev->opened)
 		uvfio_domain_put_deferred(uvfio_pci_close(udev));
 
-	pristine_drop(udev);
 	uvfio_config_free(udev);
+	pristine_drop(udev);
 	uvfio_bars_release(udev);
 	pci_set_drvdata(pdev, NULL);
 	put_device(&udev->dev);

@@ -11,6 +11,7 @@
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/xarray.h>
 #include <uapi/linux/uvfio.h>
 
 #include "compat.h"
@@ -66,6 +67,7 @@
 #define UVFIO_MAX_VECTORS	2048	/* MSI-X Table Size field: 11 bits */
 
 struct uvfio_domain;
+struct uvfio_reg;
 
 /* A Base Address Register as the user sees it; @len 0: absent or claimed. */
 struct uvfio_bar {
@@ -102,6 +104,8 @@ struct uvfio_dev {
 	bool opened;
 	bool dirty;				/* not reset since it was used */
 	bool no_reset;				/* none has ever worked */
+	bool power_restore;			/* asleep, to be restored */
+	u16 power_memory;			/* and what it decoded before */
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
@@ -110,10 +114,13 @@ struct uvfio_dev {
 	u32 msix_table;				/* its register that says so */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
 	u32 bar_regs[PCI_STD_NUM_BARS];		/* as in config space */
-	u32 *readable;				/* bits, by config dword */
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
+
+	/* mem_rwsem */
+	struct uvfio_reg *regs;			/* by config dword */
+	struct xarray permits;			/* struct permit, likewise */
 
 	/* device_lock and mem_rwsem for write */
 	int irq_index;				/* VFIO_PCI_*_IRQ_INDEX, -1: none */
@@ -179,7 +186,8 @@ struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev);
 int uvfio_pci_reset(struct uvfio_dev *udev);
 int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
-void uvfio_pci_write_command(struct uvfio_dev *udev, u16 value);
+int uvfio_pci_config_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+			   const void *buf, size_t len);
 
 /* vfio_bars.c */
 void uvfio_bars_claim(struct uvfio_dev *udev);
@@ -195,13 +203,28 @@ int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
 		   struct vm_area_struct *vma);
 
 /* vfio_config.c */
+
+/* What a write asks the kernel to do, with one argument. */
+enum uvfio_config_todo {
+	UVFIO_CONFIG_DONE,
+	UVFIO_CONFIG_COMMAND,	/* the register's new value */
+	UVFIO_CONFIG_POWER,	/* the power state */
+	UVFIO_CONFIG_VPD,	/* the address to read */
+	UVFIO_CONFIG_RESET,
+};
+
 int uvfio_config_init(struct uvfio_dev *udev);
 void uvfio_config_free(struct uvfio_dev *udev);
 u64 uvfio_config_size(struct uvfio_dev *udev, unsigned int index);
 int uvfio_config_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		      void *buf, size_t len);
-int uvfio_config_write(struct uvfio_dev *udev, unsigned int index, u64 off,
-		       const void *buf, size_t len);
+enum uvfio_config_todo uvfio_config_write(struct uvfio_dev *udev, u64 off,
+					  const void *buf, size_t len, u32 *arg);
+u16 uvfio_config_command(struct uvfio_dev *udev);
+void uvfio_config_set_power(struct uvfio_dev *udev, pci_power_t state);
+void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr);
+void uvfio_config_reset(struct uvfio_dev *udev);
+extern const struct attribute_group uvfio_config_group;
 
 /* vfio_iommu.c */
 int uvfio_iommu_init(void);

@@ -83,108 +83,11 @@ static bool raw_snapshot(struct device *dev, struct snapshot *shot, size_t size)
 	return pread(dev->raw, shot->bytes, size, 0) == (ssize_t)size;
 }
 
-/* The first byte that differs outside of the command register, or -1. */
-static int first_change(const struct snapshot *a, const struct snapshot *b,
-			size_t size)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++) {
-		if (i != PCI_COMMAND && i != PCI_COMMAND + 1 &&
-		    a->bytes[i] != b->bytes[i])
-			return i;
-	}
-	return -1;
-}
-
-static uint16_t command_of(const struct snapshot *shot)
-{
-	return shot->bytes[PCI_COMMAND] | shot->bytes[PCI_COMMAND + 1] << 8;
-}
-
 static uint16_t read_command(int fd)
 {
 	uint16_t value;
 
 	return uvfio_config_read16(fd, PCI_COMMAND, &value) ? 0xffff : value;
-}
-
-/*
- * Zeros, ones, other patterns and noise to every byte, word and dword. After
- * each write the real header and capabilities are compared, after each sweep
- * all of config space.
- */
-TEST_F_TIMEOUT(config, writes_change_nothing_else, 600)
-{
-	static const uint32_t patterns[] = {
-		0, ~0u, 0x55555555, 0xaaaaaaaa, 0x01010101, 0x80808080,
-	};
-	struct snapshot before, after;
-	size_t at, width, close_up;
-	uint32_t value, seed = 1;
-	unsigned int i;
-	int change;
-
-	ASSERT_TRUE(raw_snapshot(&self->dev, &before, self->size));
-	for (i = 0; i < ARRAY_SIZE(patterns) + 2; i++) {
-		for (width = 4; width; width /= 2) {
-			for (at = 0; at < self->size; at += width) {
-				/* Noise, the same in each run. */
-				seed = seed * 1664525 + 1013904223;
-				value = i < ARRAY_SIZE(patterns) ?
-					patterns[i] : seed ^ seed >> 16;
-				ASSERT_EQ((ssize_t)width,
-					  pwrite(self->dev.fd, &value, width,
-						 self->base + at));
-				/* Where it is most likely to have gone. */
-				close_up = at & ~(size_t)0x3f;
-				memcpy(&after, &before, sizeof(after));
-				ASSERT_EQ(64, pread(self->dev.raw,
-						    after.bytes + close_up, 64,
-						    close_up));
-				change = first_change(&before, &after,
-						      self->size);
-				ASSERT_EQ(-1, change) {
-					TH_LOG("write %zu bytes 0x%x at 0x%zx",
-					       width, value, at);
-				}
-			}
-			ASSERT_TRUE(raw_snapshot(&self->dev, &after,
-						 self->size));
-			ASSERT_EQ(-1, first_change(&before, &after,
-						   self->size));
-			ASSERT_EQ(command_of(&before) & ~COMMAND_USER,
-				  command_of(&after) & ~COMMAND_USER);
-		}
-	}
-}
-
-/* One long write and unaligned ones are no way around. */
-TEST_F(config, long_and_unaligned_writes_change_nothing_else)
-{
-	static const uint8_t fills[] = { 0xff, 0x00, 0xa5 };
-	struct snapshot before, after;
-	uint8_t bytes[MAX_CONFIG];
-	unsigned int i, start, len;
-
-	ASSERT_TRUE(raw_snapshot(&self->dev, &before, self->size));
-	for (i = 0; i < ARRAY_SIZE(fills); i++) {
-		memset(bytes, fills[i], sizeof(bytes));
-		ASSERT_EQ((ssize_t)self->size,
-			  pwrite(self->dev.fd, bytes, self->size, self->base));
-		for (start = 0; start < 16; start++) {
-			for (len = 1; len <= 16; len++)
-				ASSERT_EQ((ssize_t)len,
-					  pwrite(self->dev.fd, bytes, len,
-						 self->base + start));
-		}
-		ASSERT_TRUE(raw_snapshot(&self->dev, &after, self->size));
-		EXPECT_EQ(-1, first_change(&before, &after, self->size));
-		EXPECT_EQ(command_of(&before) & ~COMMAND_USER,
-			  command_of(&after) & ~COMMAND_USER);
-		EXPECT_EQ(fills[i] & COMMAND_DIRECT,
-			  command_of(&after) & COMMAND_DIRECT);
-	}
 }
 
 TEST_F(config, command_bits_are_writable_as_documented)
@@ -259,32 +162,6 @@ TEST_F(config, intx_stays_disabled_while_nobody_listens)
 			  read_command(self->dev.fd) &
 			  PCI_COMMAND_INTX_DISABLE);
 	}
-}
-
-/* Byte by byte: the header is the hardware's, the rest that or zero. */
-TEST_F(config, reads_are_hardware_or_zero)
-{
-	struct snapshot raw, seen;
-	size_t at, shown = 0;
-
-	ASSERT_TRUE(raw_snapshot(&self->dev, &raw, self->size));
-	memset(&seen, 0, sizeof(seen));
-	ASSERT_EQ((ssize_t)self->size, pread(self->dev.fd, seen.bytes,
-					     self->size, self->base));
-	/* INTx disable is the user's own. */
-	raw.bytes[PCI_COMMAND + 1] &= ~(PCI_COMMAND_INTX_DISABLE >> 8);
-	EXPECT_EQ(0, memcmp(raw.bytes, seen.bytes, PCI_STD_HEADER_SIZEOF));
-	for (at = PCI_STD_HEADER_SIZEOF; at < self->size; at++) {
-		EXPECT_TRUE(!seen.bytes[at] ||
-			    seen.bytes[at] == raw.bytes[at]) {
-			TH_LOG("at 0x%zx: 0x%02x not 0x%02x", at,
-			       seen.bytes[at], raw.bytes[at]);
-		}
-		shown += seen.bytes[at] != 0;
-	}
-	/* All but pci-testdev have capabilities, and they are to be seen. */
-	if (variant->which != TESTDEV)
-		EXPECT_LT(0, shown);
 }
 
 /* Capabilities that drivers look for, each by its own list. */
