@@ -57,15 +57,13 @@ struct cap {
 	bool open_ended;	/* may claim more than it has: ends at the next */
 	/* Bytes it has; NULL: @len. May return anything. */
 	u32 (*length)(const struct uvfio_caps_walk *walk, u32 pos);
-	const struct cap_row *rows;
-	u8 num_rows;
+	const struct cap_row *rows;	/* up to the empty one */
 #ifdef UVFIO_CAPS_DOC
 	const char *name;
 	const char *why;
 #endif
 };
 
-#define ROWS(_rows)	.rows = _rows, .num_rows = ARRAY_SIZE(_rows)
 #define ALL		0xffffffffU
 
 /* The header, type 0: PCI 3.0, 6.1 and 6.2; PCIe 4.0, 7.5.1 */
@@ -111,6 +109,7 @@ static const struct cap_row header_rows[] = {
 	  DOC("Interrupt Pin", "0 where there is no INTx to be had") },
 	{ PCI_MIN_GNT, 2, .read = ALL,
 	  DOC("Min_Gnt, Max_Lat", "what the device would like of its bus") },
+	{}
 };
 
 /* Capabilities: PCI 3.0, 6.7; PCIe 4.0, 7.5 and 7.9 */
@@ -123,6 +122,7 @@ static const struct cap_row pm_rows[] = {
 	  DOC("PMC", "no PME: waking the machine is the kernel's") },
 	{ PCI_PM_CTRL, 2, .read = ALL & ~PM_OWN, .fn = UVFIO_REG_POWER,
 	  DOC("PMCSR", "Power State: the kernel makes the transition, and restores what the device loses in it") },
+	{}
 };
 
 static const struct cap_row vpd_rows[] = {
@@ -130,6 +130,7 @@ static const struct cap_row vpd_rows[] = {
 	  DOC("VPD Address, F", "writing an address with F = 0 reads it, F = 1 when done; with F = 1 nothing is written, and F becomes 0 at once: VPD outlives its user") },
 	{ PCI_VPD_DATA, 4, .fn = UVFIO_REG_VPD_DATA,
 	  DOC("VPD Data", "of the last address read") },
+	{}
 };
 
 #define MSI_CONTROL	(PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE)
@@ -141,11 +142,13 @@ static const struct cap_row msi_rows[] = {
 	  DOC("Message Control", "Enable and Multiple Message Enable are remembered only: VFIO_DEVICE_SET_IRQS sets up MSI") },
 	{ PCI_MSI_ADDRESS_LO, 20, .keep = ALL,
 	  DOC("Message Address, Data, Mask, Pending", "remembered only: the kernel writes the real ones, and where an interrupt goes is not for its user to choose") },
+	{}
 };
 
 static const struct cap_row msix_rows[] = {
 	{ PCI_MSIX_FLAGS, 2, .read = ALL & ~MSIX_CONTROL, .keep = MSIX_CONTROL,
 	  DOC("Message Control", "Enable and Function Mask are remembered only: VFIO_DEVICE_SET_IRQS sets up MSI-X") },
+	{}
 };
 
 #define DEVCTL_VIRT	(PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_BCR_FLR)
@@ -164,11 +167,13 @@ static const struct cap_row exp_rows[] = {
 	  DOC("Device Status", "errors detected by the device itself, for its driver to clear") },
 	{ PCI_EXP_DEVCTL2, 2, .read = ALL, .write = DEVCTL2_WRITE,
 	  DOC("Device Control 2", "Completion Timeout is the user's; atomic operations, ordering, LTR and OBFF need the path's consent") },
+	{}
 };
 
 static const struct cap_row af_rows[] = {
 	{ PCI_AF_CTRL, 1, .read = ALL & ~PCI_AF_CTRL_FLR, .fn = UVFIO_REG_AF,
 	  DOC("AF Control", "Initiate FLR makes the kernel reset the function") },
+	{}
 };
 
 static u32 dword(const struct uvfio_caps_walk *walk, u32 pos)
@@ -209,15 +214,15 @@ static u32 exp_length(const struct uvfio_caps_walk *walk, u32 pos)
 }
 
 static const struct cap std_caps[] = {
-	{ PCI_CAP_ID_PM, PCI_PM_SIZEOF, .lock = true, ROWS(pm_rows),
+	{ PCI_CAP_ID_PM, PCI_PM_SIZEOF, .lock = true, .rows = pm_rows,
 	  DOC("Power Management", "") },
 	{ PCI_CAP_ID_AGP, PCI_AGP_SIZEOF, .hidden = true,
 	  DOC("AGP", "its commands reach the host's aperture") },
-	{ PCI_CAP_ID_VPD, PCI_CAP_VPD_SIZEOF, .lock = true, ROWS(vpd_rows),
+	{ PCI_CAP_ID_VPD, PCI_CAP_VPD_SIZEOF, .lock = true, .rows = vpd_rows,
 	  DOC("Vital Product Data", "one transaction at a time, made by the kernel") },
 	{ PCI_CAP_ID_SLOTID, 4, .hidden = true,
 	  DOC("Slot Identification", "of bridges") },
-	{ PCI_CAP_ID_MSI, 10, .lock = true, .length = msi_length, ROWS(msi_rows),
+	{ PCI_CAP_ID_MSI, 10, .lock = true, .length = msi_length, .rows = msi_rows,
 	  DOC("MSI", "") },
 	{ PCI_CAP_ID_CHSWP, 4, .hidden = true,
 	  DOC("CompactPCI Hot Swap", "the slot's, not the device's") },
@@ -238,13 +243,13 @@ static const struct cap std_caps[] = {
 	{ PCI_CAP_ID_SECDEV, 4, .hidden = true, .lock = true,
 	  DOC("Secure Device", "the host's IOMMU") },
 	{ PCI_CAP_ID_EXP, PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V1,
-	  .length = exp_length, ROWS(exp_rows),
+	  .length = exp_length, .rows = exp_rows,
 	  DOC("PCI Express", "Link registers are read-only: the other end of the link is the kernel's") },
-	{ PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF, .lock = true, ROWS(msix_rows),
+	{ PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF, .lock = true, .rows = msix_rows,
 	  DOC("MSI-X", "hidden where the table is not inside of a BAR") },
 	{ PCI_CAP_ID_SATA, PCI_SATA_SIZEOF_SHORT,
 	  DOC("SATA Index-Data", "read-only: where the pair is") },
-	{ PCI_CAP_ID_AF, PCI_CAP_AF_SIZEOF, .lock = true, ROWS(af_rows),
+	{ PCI_CAP_ID_AF, PCI_CAP_AF_SIZEOF, .lock = true, .rows = af_rows,
 	  DOC("Advanced Features", "") },
 	{ PCI_CAP_ID_EA, 4, .hidden = true, .lock = true,
 	  DOC("Enhanced Allocation", "it holds addresses of the host; the BARs show what the device has") },
@@ -255,16 +260,19 @@ static const struct cap std_caps[] = {
 static const struct cap_row pwr_rows[] = {
 	{ PCI_PWR_DSR, 1, .read = ALL, .write = ALL,
 	  DOC("Data Select", "it selects what Data shows") },
+	{}
 };
 
 static const struct cap_row rebar_rows[] = {
 	{ PCI_REBAR_CAP, 0, .read = ALL, .lock = true,
 	  DOC("Capability and Control", "read-only: resizing a BAR moves others") },
+	{}
 };
 
 static const struct cap_row acs_rows[] = {
 	{ PCI_ACS_CAP, 0, .read = ALL, .lock = true,
 	  DOC("Capability, Control, Egress Vector", "read-only: they separate devices from each other") },
+	{}
 };
 
 static u32 vc_length(const struct uvfio_caps_walk *walk, u32 pos)
@@ -324,7 +332,7 @@ static const struct cap ext_caps[] = {
 	  DOC("Virtual Channel", "read-only: the other end of the link is the kernel's; arbitration tables are not shown") },
 	{ PCI_EXT_CAP_ID_DSN, PCI_EXT_CAP_DSN_SIZEOF,
 	  DOC("Device Serial Number", "read-only") },
-	{ PCI_EXT_CAP_ID_PWR, PCI_EXT_CAP_PWR_SIZEOF, ROWS(pwr_rows),
+	{ PCI_EXT_CAP_ID_PWR, PCI_EXT_CAP_PWR_SIZEOF, .rows = pwr_rows,
 	  DOC("Power Budgeting", "") },
 	{ PCI_EXT_CAP_ID_RCLD, 16, .hidden = true,
 	  DOC("Root Complex Link Declaration", "of the host") },
@@ -342,7 +350,7 @@ static const struct cap ext_caps[] = {
 	  DOC("Vendor-Specific", "read-only, as its namesake among the standard ones") },
 	{ PCI_EXT_CAP_ID_CAC, 4, .hidden = true,
 	  DOC("Configuration Access Correlation", "obsolete") },
-	{ PCI_EXT_CAP_ID_ACS, 8, .length = acs_length, ROWS(acs_rows),
+	{ PCI_EXT_CAP_ID_ACS, 8, .length = acs_length, .rows = acs_rows,
 	  DOC("Access Control Services", "") },
 	{ PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ARI_SIZEOF,
 	  DOC("Alternative Routing-ID", "read-only: it concerns other functions") },
@@ -362,7 +370,7 @@ static const struct cap ext_caps[] = {
 	  DOC("Page Request Interface", "page faults are handled by the kernel, or not at all") },
 	{ PCI_EXT_CAP_ID_AMD_XXX, 4, .hidden = true,
 	  DOC("Reserved for AMD", "meaning unknown") },
-	{ PCI_EXT_CAP_ID_REBAR, 12, .length = rebar_length, ROWS(rebar_rows),
+	{ PCI_EXT_CAP_ID_REBAR, 12, .length = rebar_length, .rows = rebar_rows,
 	  DOC("Resizable BAR", "") },
 	{ PCI_EXT_CAP_ID_DPA, PCI_DPA_BASE_SIZEOF, .length = dpa_length,
 	  DOC("Dynamic Power Allocation", "read-only: the platform's budget") },
@@ -443,16 +451,22 @@ static void apply_row(struct uvfio_caps_walk *walk, u32 pos, u32 end,
 	}
 }
 
+static void apply_rows(struct uvfio_caps_walk *walk, u32 pos, u32 end,
+		       const struct cap_row *row)
+{
+	for (; row->off || row->len; row++)
+		if (pos + row->off < end)
+			apply_row(walk, pos, end, row);
+}
+
 static void apply_cap(struct uvfio_caps_walk *walk, u32 pos, u32 len,
 		      const struct cap *cap)
 {
-	const struct cap_row read_only = { 0, 0, .read = ALL };
-	unsigned int i;
+	static const struct cap_row read_only = { 0, 0, .read = ALL };
 
 	apply_row(walk, pos, pos + len, &read_only);
-	for (i = 0; i < cap->num_rows; i++)
-		if (cap->rows[i].off < len)
-			apply_row(walk, pos, pos + len, &cap->rows[i]);
+	if (cap->rows)
+		apply_rows(walk, pos, pos + len, cap->rows);
 }
 
 /* No permit opens these; as far as config space has them. */
@@ -624,12 +638,9 @@ static void link_ext_caps(struct uvfio_caps_walk *walk)
  */
 void uvfio_caps_walk(struct uvfio_caps_walk *walk)
 {
-	const struct cap header = { .len = PCI_STD_HEADER_SIZEOF,
-				    ROWS(header_rows) };
 	unsigned int i;
 
-	for (i = 0; i < header.num_rows; i++)
-		apply_row(walk, 0, PCI_STD_HEADER_SIZEOF, &header.rows[i]);
+	apply_rows(walk, 0, PCI_STD_HEADER_SIZEOF, header_rows);
 
 	walk->rejected = 0;
 	walk->num_found = 0;
