@@ -60,6 +60,12 @@ u64 uvfio_config_size(struct uvfio_dev *udev, unsigned int index)
 	return udev->pdev->cfg_size;
 }
 
+static void read_bytes(u32 value, u8 *buf, u32 n)
+{
+	for (; n; n--, value >>= 8)
+		*buf++ = value;
+}
+
 int uvfio_config_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		      void *buf, size_t len)
 {
@@ -67,9 +73,14 @@ int uvfio_config_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 
 	while (len) {
 		u32 shift = off % 4, n = min_t(size_t, len, 4 - shift);
-		__le32 value = cpu_to_le32(reg_read(udev, off - shift));
+		u32 value = reg_read(udev, off - shift);
 
-		memcpy(buf, (u8 *)&value + shift, n);
+		if (n == 4)
+			put_unaligned_le32(value, buf);
+		else if (n == 2)
+			put_unaligned_le16(value >> 8 * shift, buf);
+		else
+			read_bytes(value >> 8 * shift, buf, n);
 		off += n;
 		buf += n;
 		len -= n;

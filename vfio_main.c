@@ -401,102 +401,94 @@ static int region_control_write(const struct uvfio_region *region,
 	return ret;
 }
 
-/*
- * How much of a transfer lies in its region: -errno, or the bytes from @off. The
- * size is fixed; the state is looked at with each turn, so here only where there
- * will be none.
- */
-static ssize_t region_clip(const struct uvfio_region *region,
-			   struct uvfio_dev *udev, unsigned int index, u64 off,
-			   size_t len)
+static int region_turn(const struct uvfio_region *region,
+		       struct uvfio_dev *udev, unsigned int index, u64 off,
+		       void *buf, size_t len, bool write)
 {
-	u64 size = 0;
+	if (write && region->control)
+		return region_control_write(region, udev, index, off, buf, len);
+	return region_access(region, udev, index, off, buf, len, write);
+}
+
+/*
+ * The two ways of a turn: a register, which is what drivers read and write all
+ * the time, and up to TURN bytes in a buffer that is costly to set up. User memory
+ * is touched outside of every lock.
+ */
+
+static int fetch_register(u64 *value, void __user *user, size_t len)
+{
+	switch (len) {
+	case 4:
+		return get_user(*(u32 *)value, (u32 __user *)user);
+	case 8:
+		return get_user(*value, (u64 __user *)user);
+	default:
+		return copy_from_user(value, user, len) ? -EFAULT : 0;
+	}
+}
+
+static int return_register(const u64 *value, void __user *user, size_t len)
+{
+	switch (len) {
+	case 4:
+		return put_user(*(u32 *)value, (u32 __user *)user);
+	case 8:
+		return put_user(*value, (u64 __user *)user);
+	default:
+		return copy_to_user(user, value, len) ? -EFAULT : 0;
+	}
+}
+
+static int turn_register(const struct uvfio_region *region,
+			 struct uvfio_dev *udev, unsigned int index, u64 off,
+			 void __user *user, size_t len, bool write)
+{
+	u64 value = 0;
 	int ret;
 
-	if (region && region->size)
-		size = region->size(udev, index);
-	if (len && off < size)
-		return min_t(u64, len, size - off);
-
-	guard(rwsem_read)(&udev->mem_rwsem);
-	ret = uvfio_gate(udev);
-	if (ret)
+	if (write) {
+		ret = fetch_register(&value, user, len);
+		if (ret)
+			return ret;
+	}
+	ret = region_turn(region, udev, index, off, &value, len, write);
+	if (ret || write)
 		return ret;
-	return off < size ? 0 : -EINVAL;
+	return return_register(&value, user, len);
 }
 
-/* Bytes that one turn carries through the buffer, keeping @off's alignment. */
+/* Bytes that one turn carries at most, keeping @off's alignment. */
 #define TURN	256
 
-static size_t turn_len(u64 off, size_t left)
+static noinline int turn_buffer(const struct uvfio_region *region,
+				struct uvfio_dev *udev, unsigned int index,
+				u64 off, void __user *user, size_t len,
+				bool write)
 {
-	return min_t(size_t, left, TURN - off % sizeof(u64));
-}
-
-/* One turn, with the user's memory touched outside of every lock. */
-static __always_inline int turn_through(void *buf,
-					const struct uvfio_region *region,
-					struct uvfio_dev *udev,
-					unsigned int index, u64 off,
-					void __user *user, size_t len,
-					bool write)
-{
+	u8 buf[TURN];
 	int ret;
 
 	if (write && copy_from_user(buf, user, len))
 		return -EFAULT;
-	if (write && region->control)
-		ret = region_control_write(region, udev, index, off, buf, len);
-	else
-		ret = region_access(region, udev, index, off, buf, len, write);
+	ret = region_turn(region, udev, index, off, buf, len, write);
 	if (!ret && !write && copy_to_user(user, buf, len))
 		ret = -EFAULT;
 	return ret;
 }
 
-/* A register: the common case is not to clear a large buffer on the stack. */
-static int turn_small(const struct uvfio_region *region, struct uvfio_dev *udev,
-		      unsigned int index, u64 off, void __user *user,
-		      size_t len, bool write)
+/* In as many turns as it takes: bytes done, or -errno if none was. */
+static ssize_t turns(const struct uvfio_region *region, struct uvfio_dev *udev,
+		     unsigned int index, u64 off, void __user *user, size_t len,
+		     bool write)
 {
-	u64 buf;
-
-	return turn_through(&buf, region, udev, index, off, user, len, write);
-}
-
-static noinline int turn_large(const struct uvfio_region *region,
-			       struct uvfio_dev *udev, unsigned int index,
-			       u64 off, void __user *user, size_t len,
-			       bool write)
-{
-	u8 buf[TURN];
-
-	return turn_through(buf, region, udev, index, off, user, len, write);
-}
-
-static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
-			loff_t *pos, bool write)
-{
-	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1);
-	const struct uvfio_region *region;
-	unsigned int index = 0;
 	size_t done = 0, n;
-	ssize_t todo;
 	int ret = 0;
 
-	region = region_at(*pos, &index);
-	todo = region_clip(region, udev, index, off, len);
-	if (todo < 0)
-		return todo;
-
-	while (done < todo) {
-		n = turn_len(off + done, todo - done);
-		if (n <= sizeof(u64))
-			ret = turn_small(region, udev, index, off + done,
-					 user + done, n, write);
-		else
-			ret = turn_large(region, udev, index, off + done,
-					 user + done, n, write);
+	while (done < len) {
+		n = min_t(size_t, len - done, TURN - (off + done) % sizeof(u64));
+		ret = turn_buffer(region, udev, index, off + done, user + done,
+				  n, write);
 		if (ret)
 			break;
 		done += n;
@@ -507,8 +499,43 @@ static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
 		}
 		cond_resched();
 	}
-	*pos += done;
 	return done ?: ret;
+}
+
+/* No byte to transfer: the state comes first, then the position. */
+static int transfer_nothing(struct uvfio_dev *udev, u64 off, u64 size)
+{
+	int ret;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	if (ret)
+		return ret;
+	return off < size ? 0 : -EINVAL;
+}
+
+static ssize_t transfer(struct uvfio_dev *udev, void __user *user, size_t len,
+			loff_t *pos, bool write)
+{
+	u64 off = *pos & (UVFIO_REGION_OFFSET(1) - 1), size;
+	const struct uvfio_region *region;
+	unsigned int index = 0;
+	ssize_t done;
+
+	region = region_at(*pos, &index);
+	size = region ? udev->region_size[index] : 0;
+	if (!len || off >= size)
+		return transfer_nothing(udev, off, size);
+
+	len = min_t(u64, len, size - off);
+	if (len > sizeof(u64))
+		done = turns(region, udev, index, off, user, len, write);
+	else
+		done = turn_register(region, udev, index, off, user, len, write)
+			?: len;
+	if (done > 0)
+		*pos += done;
+	return done;
 }
 
 static ssize_t uvfio_device_read(struct file *file, char __user *user,
@@ -705,11 +732,21 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	return udev;
 }
 
+static void region_sizes_init(struct uvfio_dev *udev)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(uvfio_regions); i++)
+		if (uvfio_regions[i].size)
+			udev->region_size[i] = uvfio_regions[i].size(udev, i);
+}
+
 /* Gives the device its number and its node: users may come from here on. */
 int uvfio_dev_register(struct uvfio_dev *udev)
 {
 	int ret;
 
+	region_sizes_init(udev);
 	udev->id = ida_alloc_max(&uvfio_ida, MINORMASK, GFP_KERNEL);
 	if (udev->id < 0)
 		return udev->id;

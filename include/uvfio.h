@@ -114,6 +114,7 @@ struct uvfio_dev {
 	u32 msix_table;				/* its register that says so */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
 	u32 bar_regs[PCI_STD_NUM_BARS];		/* as in config space */
+	u64 region_size[VFIO_PCI_NUM_REGIONS];
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
