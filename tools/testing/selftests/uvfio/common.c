@@ -24,8 +24,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "common.h"
+#include "vf.h"
 
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define PCI_DRIVERS	"/sys/bus/pci/drivers"
@@ -42,6 +44,11 @@ static const struct {
 	[TESTDEV]	= { 0x1b36, 0x0005, 0 },
 	[E1000E]	= { 0x8086, 0x10d3, 0 },
 	[BRIDGE]	= { 0x1b36, 0x000e, 0 },
+	[IVSHMEM]	= { 0x1af4, 0x1110, 0 },
+	[VIRTIO_RNG]	= { 0x1af4, 0x1044, 0 },
+	[XHCI]		= { 0x1b36, 0x000d, 0 },
+	[NVME_PF]	= { 0x1b36, 0x0010, 2 },
+	[NVME_VF]	= { 0x1b36, 0x0010, 3 },
 };
 
 int write_file(const char *path, const char *text)
@@ -195,6 +202,25 @@ int device_give(const char *node, uid_t uid)
 	return chown(node, uid, uid) ? -errno : 0;
 }
 
+/* A driver of the kernel's; false: this kernel does not have it. */
+bool driver_available(const char *module, const char *driver)
+{
+	char path[PATH_MAX];
+	int status;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), PCI_DRIVERS "/%s", driver);
+	if (file_exists(path))
+		return true;
+	pid = fork();
+	if (!pid) {
+		execlp("modprobe", "modprobe", module, NULL);
+		_exit(127);
+	}
+	waitpid(pid, &status, 0);
+	return file_exists(path);
+}
+
 /*
  * Bind the device and give it to the test user. The module stays loaded from
  * one test program to the next, run.sh loads it.
@@ -205,7 +231,8 @@ int device_prepare(enum which which, struct device *dev)
 	int ret;
 
 	dev->fd = -1;
-	ret = device_find(which, dev->bdf);
+	ret = which == NVME_VF ? vf_create(dev->bdf) :
+				 device_find(which, dev->bdf);
 	if (ret)
 		return ret;
 	ret = device_bind(dev->bdf, "uvfio");

@@ -38,6 +38,11 @@ enum which {
 	TESTDEV,
 	E1000E,
 	BRIDGE,
+	IVSHMEM,	/* BAR 0 smaller than a page, BAR 2 64 MiB of memory */
+	VIRTIO_RNG,
+	XHCI,
+	NVME_PF,	/* has SR-IOV */
+	NVME_VF,	/* not there before vf_create(), see vf.h */
 };
 
 struct device {
@@ -53,6 +58,7 @@ int device_driver(const char *bdf, char *name, size_t size);
 int device_unbind(const char *bdf);
 int device_bind(const char *bdf, const char *driver);
 int device_give(const char *node, uid_t uid);
+bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
 int kmsg_open(void);
 long pages_pinned(void);

@@ -73,25 +73,6 @@ static int module_unload_soon(void)
 	return ret;
 }
 
-/* A driver of the kernel's; false: this kernel does not have it. */
-static bool driver_available(const char *module, const char *driver)
-{
-	char path[128];
-	int status;
-	pid_t pid;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s", driver);
-	if (file_exists(path))
-		return true;
-	pid = fork();
-	if (!pid) {
-		execlp("modprobe", "modprobe", module, NULL);
-		_exit(127);
-	}
-	waitpid(pid, &status, 0);
-	return file_exists(path);
-}
-
 static int set_override(const char *bdf, const char *driver)
 {
 	char path[128];

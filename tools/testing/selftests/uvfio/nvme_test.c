@@ -57,6 +57,11 @@ FIXTURE_VARIANT_ADD(nvme, second)
 	.which = NVME2,
 };
 
+FIXTURE_VARIANT_ADD(nvme, vf)
+{
+	.which = NVME_VF,
+};
+
 FIXTURE_SETUP(nvme)
 {
 	clear(&self->nvme);
