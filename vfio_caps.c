@@ -213,6 +213,17 @@ static u32 exp_length(const struct uvfio_caps_walk *walk, u32 pos)
 	return link ? PCI_EXP_SLTCAP2 : PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2;
 }
 
+/* Entries of up to 8 dwords: the first of each says how many follow. */
+static u32 ea_length(const struct uvfio_caps_walk *walk, u32 pos)
+{
+	u32 entries = dword(walk, pos) >> 16 & PCI_EA_NUM_ENT_MASK;
+	u32 len = PCI_EA_FIRST_ENT;
+
+	for (; entries; entries--)
+		len += 4 + 4 * (dword(walk, pos + len) & PCI_EA_ES);
+	return len;
+}
+
 static const struct cap std_caps[] = {
 	{ PCI_CAP_ID_PM, PCI_PM_SIZEOF, .lock = true, .rows = pm_rows,
 	  DOC("Power Management", "") },
@@ -251,7 +262,7 @@ static const struct cap std_caps[] = {
 	  DOC("SATA Index-Data", "read-only: where the pair is") },
 	{ PCI_CAP_ID_AF, PCI_CAP_AF_SIZEOF, .lock = true, .rows = af_rows,
 	  DOC("Advanced Features", "") },
-	{ PCI_CAP_ID_EA, 4, .hidden = true, .lock = true,
+	{ PCI_CAP_ID_EA, 4, .hidden = true, .lock = true, .length = ea_length,
 	  DOC("Enhanced Allocation", "it holds addresses of the host; the BARs show what the device has") },
 };
 
