@@ -274,18 +274,6 @@ static const struct cap_row pwr_rows[] = {
 	{}
 };
 
-static const struct cap_row rebar_rows[] = {
-	{ PCI_REBAR_CAP, 0, .read = ALL, .lock = true,
-	  DOC("Capability and Control", "read-only: resizing a BAR moves others") },
-	{}
-};
-
-static const struct cap_row acs_rows[] = {
-	{ PCI_ACS_CAP, 0, .read = ALL, .lock = true,
-	  DOC("Capability, Control, Egress Vector", "read-only: they separate devices from each other") },
-	{}
-};
-
 static u32 vc_length(const struct uvfio_caps_walk *walk, u32 pos)
 {
 	u32 vcs = (dword(walk, pos + PCI_VC_PORT_CAP1) &
@@ -361,8 +349,8 @@ static const struct cap ext_caps[] = {
 	  DOC("Vendor-Specific", "read-only, as its namesake among the standard ones") },
 	{ PCI_EXT_CAP_ID_CAC, 4, .hidden = true,
 	  DOC("Configuration Access Correlation", "obsolete") },
-	{ PCI_EXT_CAP_ID_ACS, 8, .length = acs_length, .rows = acs_rows,
-	  DOC("Access Control Services", "") },
+	{ PCI_EXT_CAP_ID_ACS, 8, .lock = true, .length = acs_length,
+	  DOC("Access Control Services", "read-only: they separate devices from each other") },
 	{ PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ARI_SIZEOF,
 	  DOC("Alternative Routing-ID", "read-only: it concerns other functions") },
 	{ PCI_EXT_CAP_ID_ATS, PCI_EXT_CAP_ATS_SIZEOF, .hidden = true,
@@ -381,8 +369,8 @@ static const struct cap ext_caps[] = {
 	  DOC("Page Request Interface", "page faults are handled by the kernel, or not at all") },
 	{ PCI_EXT_CAP_ID_AMD_XXX, 4, .hidden = true,
 	  DOC("Reserved for AMD", "meaning unknown") },
-	{ PCI_EXT_CAP_ID_REBAR, 12, .length = rebar_length, .rows = rebar_rows,
-	  DOC("Resizable BAR", "") },
+	{ PCI_EXT_CAP_ID_REBAR, 12, .lock = true, .length = rebar_length,
+	  DOC("Resizable BAR", "read-only: resizing a BAR moves others") },
 	{ PCI_EXT_CAP_ID_DPA, PCI_DPA_BASE_SIZEOF, .length = dpa_length,
 	  DOC("Dynamic Power Allocation", "read-only: the platform's budget") },
 	{ PCI_EXT_CAP_ID_TPH, PCI_TPH_BASE_SIZEOF, .length = tph_length,
