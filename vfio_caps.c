@@ -439,7 +439,7 @@ static void apply_row(struct uvfio_caps_walk *walk, u32 pos, u32 end,
 
 		reg->hw = (reg->hw & ~mask) | (row->read << shift & mask);
 		reg->keep |= row->keep << shift & mask;
-		reg->write |= row->write << shift & mask;
+		reg->write |= row->write << shift & mask & ~reg->lock;
 		reg->w1c |= row->w1c << shift & mask;
 		if (row->lock)
 			reg->lock |= mask;
@@ -468,13 +468,20 @@ static void apply_cap(struct uvfio_caps_walk *walk, u32 pos, u32 len,
 		apply_rows(walk, pos, pos + len, cap->rows);
 }
 
-/* No permit opens these; as far as config space has them. */
+/*
+ * No permit opens these, as far as config space has them, and no row of another
+ * capability does: one that overlaps is hidden, but may be the kernel's.
+ */
 static void lock_range(struct uvfio_caps_walk *walk, u32 pos, u32 len)
 {
 	u32 end = pos + len < walk->size ? pos + len : walk->size, at;
 
-	for (at = pos & ~3U; at < end; at += 4)
-		walk->regs[at / 4].lock |= byte_mask(at, pos, end);
+	for (at = pos & ~3U; at < end; at += 4) {
+		struct uvfio_reg *reg = &walk->regs[at / 4];
+
+		reg->lock |= byte_mask(at, pos, end);
+		reg->write &= ~byte_mask(at, pos, end);
+	}
 }
 
 /* Walking */
@@ -584,7 +591,7 @@ static void link_std_caps(struct uvfio_caps_walk *walk)
 			walk->regs[PCI_COMMAND / 4].value |=
 				(u32)PCI_STATUS_CAP_LIST << 16;
 		}
-		reg->lock |= 0xffff;
+		lock_range(walk, pos, 2);
 	}
 }
 
@@ -624,7 +631,7 @@ static void link_ext_caps(struct uvfio_caps_walk *walk)
 			link = &reg->value;
 			reg->hw = 0;
 		}
-		reg->lock = ALL;
+		lock_range(walk, pos, 4);
 	}
 }
 
