@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QEMU's monitor; see monitor.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "monitor.h"
+
+#define PROMPT		"(qemu) "
+#define LINE		256	/* no command is longer */
+
+#define TABLE_BITS	9	/* of an address, for each level of the tables */
+#define TABLE_MASK	((1u << TABLE_BITS) - 1)
+#define PAGE_BITS	12
+#define CR4_LA57	0x1000	/* five levels, not four */
+
+static int monitor = -1;
+
+int monitor_open(void)
+{
+	struct termios raw;
+
+	monitor = open("/dev/ttyS3",
+		       O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+	if (monitor < 0)
+		return -errno;
+	if (tcgetattr(monitor, &raw))
+		return -errno;
+	cfmakeraw(&raw);
+	return tcsetattr(monitor, TCSANOW, &raw) ? -errno : 0;
+}
+
+static int transmit(const char *text)
+{
+	size_t len = strlen(text);
+	ssize_t ret;
+
+	while (len) {
+		ret = write(monitor, text, len);
+		if (ret < 0 && errno != EAGAIN)
+			return -errno;
+		if (ret > 0) {
+			text += ret;
+			len -= ret;
+		}
+	}
+	return 0;
+}
+
+/*
+ * Take everything up to and including @end; store as much of what is before it
+ * as there is room for. This does not sleep: while the process is on its CPU, so are
+ * its page tables, see monitor_pte().
+ */
+static int receive(const char *end, char *text, size_t size)
+{
+	uint64_t deadline = now_ms() + WAIT_MS;
+	size_t len = strlen(end), count = 0;
+	char last[LINE] = { 0 };
+
+	while (memcmp(last, end, len)) {
+		memmove(last, last + 1, len - 1);
+		while (read(monitor, last + len - 1, 1) != 1) {
+			if (now_ms() > deadline)
+				return -ETIMEDOUT;
+		}
+		deadline = now_ms() + WAIT_MS;
+		if (count < size)
+			text[count] = last[len - 1];
+		count++;
+	}
+	count -= len;
+	if (size)
+		text[count < size ? count : size - 1] = '\0';
+	return 0;
+}
+
+/*
+ * The monitor is made for people: it shows its line anew for each character
+ * that arrives, clears what is behind the line, and prompts when it is done. An
+ * empty line comes first, to end what another process may have left behind.
+ */
+int monitor_command(const char *command, char *answer, size_t size)
+{
+	char line[LINE], echo[LINE];
+	int ret;
+
+	if (snprintf(line, LINE, "\n%s\n", command) >= LINE ||
+	    snprintf(echo, LINE, "%s\033[K\r\n", command) >= LINE)
+		return -E2BIG;
+	ret = transmit(line);
+	if (!ret)
+		ret = receive(echo, NULL, 0);
+	return ret ? ret : receive(PROMPT, answer, size);
+}
+
+/* The number behind @name in what the monitor says. */
+static int find_number(const char *answer, const char *name, uint64_t *value)
+{
+	const char *number = strstr(answer, name);
+	char *end;
+
+	if (!number)
+		return -ENOMSG;
+	number += strlen(name);
+	*value = strtoull(number, &end, 16);
+	return end == number ? -ENOMSG : 0;
+}
+
+static int read_physical(uint64_t address, uint64_t *value)
+{
+	char command[64], answer[128];
+	int ret;
+
+	snprintf(command, sizeof(command), "xp /1gx 0x%llx",
+		 (unsigned long long)address);
+	ret = monitor_command(command, answer, sizeof(answer));
+	return ret ? ret : find_number(answer, ": ", value);
+}
+
+/* The root of page tables, and which bits of an address it is indexed by. */
+struct tables {
+	uint64_t root;
+	unsigned int shift;
+};
+
+/* Those that the first CPU uses, the one that the monitor shows. */
+static int find_tables(struct tables *tables)
+{
+	uint64_t cr3 = 0, cr4 = 0;
+	char registers[8192];
+	int ret;
+
+	ret = monitor_command("info registers", registers, sizeof(registers));
+	if (!ret)
+		ret = find_number(registers, "CR3=", &cr3);
+	if (!ret)
+		ret = find_number(registers, "CR4=", &cr4);
+	tables->root = cr3 & PTE_ADDRESS;
+	tables->shift = PAGE_BITS + (cr4 & CR4_LA57 ? 4 : 3) * TABLE_BITS;
+	return ret;
+}
+
+static int walk(struct tables at, const volatile void *address, uint64_t *pte,
+		uint64_t *size)
+{
+	uint64_t index;
+	int ret;
+
+	for (;; at.shift -= TABLE_BITS) {
+		index = (uintptr_t)address >> at.shift & TABLE_MASK;
+		ret = read_physical(at.root + index * sizeof(*pte), pte);
+		if (ret)
+			return ret;
+		if (!(*pte & PTE_PRESENT))
+			return -EFAULT;
+		if (at.shift == PAGE_BITS || *pte & PTE_HUGE) {
+			*size = 1ULL << at.shift;
+			return 0;
+		}
+		at.root = *pte & PTE_ADDRESS;
+	}
+}
+
+/* Whether they lead to a value that nobody else has. */
+static bool are_ours(struct tables tables)
+{
+	static volatile uint64_t secret;
+	uint64_t pte, size, offset, value;
+
+	secret = (uint64_t)getpid() << 32 ^ now_ms();
+	if (walk(tables, &secret, &pte, &size))
+		return false;
+	offset = (uintptr_t)&secret & (size - 1);
+	return !read_physical((pte & PTE_ADDRESS & -size) + offset, &value) &&
+	       value == secret;
+}
+
+int monitor_pte(const void *address, uint64_t *pte, uint64_t *size)
+{
+	uint64_t deadline = now_ms() + WAIT_MS;
+	struct tables tables;
+	cpu_set_t before, first;
+	int ret;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	if (sched_getaffinity(0, sizeof(before), &before) ||
+	    sched_setaffinity(0, sizeof(first), &first))
+		return -errno;
+	/* Another process may have its turn there just then. */
+	do {
+		ret = now_ms() > deadline ? -ETIMEDOUT : find_tables(&tables);
+	} while (!ret && !are_ours(tables));
+	if (!ret)
+		ret = walk(tables, address, pte, size);
+	sched_setaffinity(0, sizeof(before), &before);
+	return ret;
+}
