@@ -6,12 +6,12 @@
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -Vr))
 
-# stock or debug: what make check and make shell boot.
+# stock or debug: what make check, bench and shell boot.
 export KERNEL ?= stock
 
 # A recipe that begins with + shares the job slots of make -j with the makes
 # that its script calls.
-.PHONY: all samples selftests demo check lint shell clean help
+.PHONY: all samples selftests demo check bench lint shell clean help
 
 all:
 	@test -n "$(KDIR)" || { echo "no kernel headers found: install" \
@@ -33,6 +33,10 @@ check:
 	@tools/setup
 	+@tools/testing/check $(TEST)
 
+bench:
+	@tools/setup
+	+@tools/bench/run
+
 lint:
 	@tools/setup lint
 	+@tools/lint
@@ -51,11 +55,12 @@ help:
 	@echo "make              build uvfio.ko (KDIR=... for another kernel)"
 	@echo "make demo         watch a process without privilege drive an NVMe"
 	@echo "make check        run the tests (TEST=name: one of them)"
+	@echo "make bench        count instructions, beside the kernel's vfio-pci"
 	@echo "make shell        a shell in the virtual machine that tests run in"
 	@echo "make samples      build the sample drivers"
 	@echo "make selftests    build the tests"
 	@echo "make lint         everything that looks at the source only"
 	@echo "make clean        remove what was built"
 	@echo
-	@echo "KERNEL=debug makes check and shell boot a kernel with KASAN and"
+	@echo "KERNEL=debug makes check, bench and shell boot a kernel with KASAN and"
 	@echo "lockdep; tools/testing/vm/debug-kernel builds it."

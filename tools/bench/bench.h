@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the benchmark needs of a driver, and no more: each back end is the few
+ * calls that a program on that driver would make.
+ */
+#ifndef UVFIO_BENCH_H
+#define UVFIO_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/vfio.h>
+
+/* Where pread(), pwrite() and mmap() find something; fd -1: nowhere. */
+struct place {
+	int fd;
+	uint64_t offset;
+	uint64_t size;
+};
+
+struct device {
+	const char *bdf;
+	const char *node;	/* what is opened: /dev/vfio0, /dev/vfio/13 */
+	int fd, group, container;	/* the latter two with vfio-pci only */
+	struct place regions[VFIO_PCI_NUM_REGIONS];
+};
+
+/* What a driver can do; all can do config space and mmap() of BARs. */
+enum {
+	CAN_OPEN	= 1 << 0,	/* open and close the device as a whole */
+	CAN_PREAD_BAR	= 1 << 1,
+	CAN_DMA		= 1 << 2,
+};
+
+/* What can fail returns -errno. */
+struct driver {
+	const char *name;
+	unsigned int can;
+	/* all that comes before the first access, DMA included */
+	int (*open)(struct device *dev);
+	void (*close)(struct device *dev);
+	/* fills in the regions of an open device, is not counted */
+	int (*locate)(struct device *dev);
+	/* for the device to read and write; NULL without CAN_DMA */
+	int (*dma_map)(struct device *dev, void *memory, size_t len,
+		       uint64_t iova);
+	int (*dma_unmap)(struct device *dev, uint64_t iova, size_t len);
+};
+
+extern const struct driver uvfio_driver;
+extern const struct driver vfio_pci_driver;
+extern const struct driver uio_driver;
+
+/* The locate() of those that describe regions on dev->fd. */
+int locate_on_fd(struct device *dev);
+
+#endif /* UVFIO_BENCH_H */
