@@ -8,6 +8,7 @@
  */
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 
@@ -198,34 +199,122 @@ int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 
 /* mmap() */
 
+/*
+ * A fault maps all it can of the window of the last level of page tables that it
+ * is in, so large BARs do not cost a fault for each page, and no call of ours
+ * ever touches what another page table maps. Entries are made by hand, because
+ * vmf_insert_pfn() takes the table's lock anew for each; what they have to be
+ * like is what that makes of a VM_PFNMAP mapping where there is such a thing as
+ * a special PTE: one that no page belongs to, whatever its frame number.
+ */
+static_assert(IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL));
+
+struct pte_run {
+	struct vm_area_struct *vma;
+	unsigned long pfn;	/* of the next one */
+};
+
+/* One that is there is left alone: there may have been a fault at the same time. */
+static int pte_insert(pte_t *pte, unsigned long address, void *data)
+{
+	struct pte_run *run = data;
+	struct vm_area_struct *vma = run->vma;
+	unsigned long pfn = run->pfn++;
+
+	if (pte_none(ptep_get(pte)))
+		set_pte_at(vma->vm_mm, address, pte,
+			   pte_mkspecial(pfn_pte(pfn, vma->vm_page_prot)));
+	return 0;
+}
+
+/* The frame of the BAR at @address; not to be used when the range is not in it. */
+static bool bar_pfn(struct vm_area_struct *vma, unsigned long address,
+		    unsigned long size, unsigned long *pfn)
+{
+	struct uvfio_dev *udev = vma->vm_private_data;
+	unsigned int shift = UVFIO_REGION_SHIFT - PAGE_SHIFT;
+	unsigned long page = linear_page_index(vma, address);
+	const struct uvfio_bar *bar = &udev->bars[page >> shift];
+
+	lockdep_assert_held(&udev->mem_rwsem);
+
+	if (uvfio_gate(udev) || !bar_decodes(udev, bar))
+		return false;
+
+	page &= BIT(shift) - 1;
+	*pfn = PHYS_PFN(bar->start) + page;
+	/* mmap() saw to it; with this the wrong page is not one mistake away. */
+	return !WARN_ON_ONCE(page + PHYS_PFN(size) > PHYS_PFN(bar->len));
+}
+
 static vm_fault_t bar_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct uvfio_dev *udev = vma->vm_private_data;
-	unsigned int shift = UVFIO_REGION_SHIFT - PAGE_SHIFT;
-	unsigned int index = vmf->pgoff >> shift;
-	pgoff_t page = vmf->pgoff & (BIT_ULL(shift) - 1);
-	const struct uvfio_bar *bar = &udev->bars[index];
+	unsigned long start = max(vmf->address & PMD_MASK, vma->vm_start);
+	unsigned long size = pmd_addr_end(start, vma->vm_end) - start;
+	struct pte_run run = { .vma = vma };
 
 	guard(rwsem_read)(&udev->mem_rwsem);
-
-	if (uvfio_gate(udev) || !bar_decodes(udev, bar))
-		return VM_FAULT_SIGBUS;
-	/* mmap() saw to it; with this the wrong page is not one mistake away. */
-	if (WARN_ON_ONCE(page >= PHYS_PFN(bar->len)))
+	if (!bar_pfn(vma, start, size, &run.pfn))
 		return VM_FAULT_SIGBUS;
 
-	return vmf_insert_pfn(vma, vmf->address, PHYS_PFN(bar->start) + page);
+	guard(mutex)(&udev->fault_lock);
+	if (pmd_leaf(READ_ONCE(*vmf->pmd)))
+		return VM_FAULT_NOPAGE;
+	return apply_to_page_range(vma->vm_mm, start, size, pte_insert, &run) ?
+		VM_FAULT_OOM : VM_FAULT_NOPAGE;
 }
+
+#ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
+/*
+ * Only where there is no entry yet. What to do about one that is write-protected
+ * small pages know, and the core takes a large page apart for them.
+ */
+static vm_fault_t bar_insert_huge(struct vm_fault *vmf, unsigned int order,
+				  unsigned long pfn)
+{
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) &&
+	    order == PMD_ORDER && pmd_none(READ_ONCE(*vmf->pmd)))
+		return vmf_insert_pfn_pmd(vmf, pfn, false);
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP) &&
+	    order == PUD_ORDER && pud_none(READ_ONCE(*vmf->pud)))
+		return vmf_insert_pfn_pud(vmf, pfn, false);
+	return VM_FAULT_FALLBACK;
+}
+
+static vm_fault_t bar_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct uvfio_dev *udev = vma->vm_private_data;
+	unsigned long size = PAGE_SIZE << order, pfn;
+	unsigned long start = ALIGN_DOWN(vmf->address, size);
+
+	if (start < vma->vm_start || size > vma->vm_end - start)
+		return VM_FAULT_FALLBACK;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	if (!bar_pfn(vma, start, size, &pfn))
+		return VM_FAULT_SIGBUS;
+	if (!IS_ALIGNED(pfn, 1UL << order))
+		return VM_FAULT_FALLBACK;
+
+	guard(mutex)(&udev->fault_lock);
+	return bar_insert_huge(vmf, order, pfn);
+}
+#endif
 
 static const struct vm_operations_struct bar_vm_ops = {
 	.fault = bar_fault,
+#ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
+	.huge_fault = bar_huge_fault,
+#endif
 };
 
 /*
  * Comes with mmap_lock and mem_rwsem held, past the gate. Nothing is mapped yet:
- * the fault handler does that, page by page, whenever the state allows it. The
- * range is checked here once, and a VM_DONTEXPAND mapping never leaves it.
+ * the fault handlers do that, whenever the state allows it. The range is checked
+ * here once, and a VM_DONTEXPAND mapping never leaves it.
  */
 int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
 		   struct vm_area_struct *vma)
@@ -244,7 +333,7 @@ int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
 
 	vma->vm_private_data = udev;
 	vma->vm_ops = &bar_vm_ops;
-	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	return 0;
 }

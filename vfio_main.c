@@ -626,6 +626,8 @@ static const struct file_operations uvfio_device_fops = {
 	.read = uvfio_device_read,
 	.write = uvfio_device_write,
 	.mmap = uvfio_device_mmap,
+	/* A BAR's alignment in memory is kept, so that large pages fit. */
+	.get_unmapped_area = thp_get_unmapped_area,
 	.unlocked_ioctl = uvfio_device_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -721,6 +723,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	udev->gone = true;
 	udev->pdev = pci_dev_get(pdev);
 	mutex_init(&udev->user_lock);
+	mutex_init(&udev->fault_lock);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	device_initialize(&udev->dev);

@@ -54,6 +54,14 @@ static inline bool msi_device_has_isolated_msi(struct device *dev)
 }
 #endif
 
+#ifndef UVFIO_HAVE_VMF_INSERT_PFN_PMD_PLAIN
+#include <linux/pfn_t.h>
+#define vmf_insert_pfn_pmd(vmf, pfn, write) \
+	((vmf_insert_pfn_pmd)(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write))
+#define vmf_insert_pfn_pud(vmf, pfn, write) \
+	((vmf_insert_pfn_pud)(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write))
+#endif
+
 #ifdef UVFIO_HAVE_GUP_MUST_UNSHARE_FLAGS
 /* Pages from @addr on that a write of the process would replace. */
 static inline int pages_to_unshare(unsigned long addr, int n, struct page *page)

@@ -33,6 +33,7 @@
  *       udev->cmd_lock         command register and INTx state (spin, hard irq)
  *   mmap_lock                  mmap() and faults come with it held
  *     udev->mem_rwsem
+ *       udev->fault_lock       page table entries of BARs (mutex)
  *
  * No user memory is touched with any of these held, except that mmap_lock is the
  * core's: a page that userfaultfd or FUSE holds back must not hold back an
@@ -99,6 +100,8 @@ struct uvfio_dev {
 	bool in_reset;
 	u16 decodes;				/* command bits IO, MEMORY in force */
 	struct address_space *mapping;		/* fixed while open */
+
+	struct mutex fault_lock;		/* small against large pages */
 
 	/* device_lock */
 	bool opened;

@@ -9,12 +9,14 @@
  */
 #include <errno.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 
 #include "edu.h"
 #include "nvme.h"
 #include "test.h"
 
 #define KIB	1024
+#define MIB	(1024UL * KIB)
 
 /* QEMU's devices as they are, by region index; absent ones have no size. */
 static const struct {
@@ -44,7 +46,7 @@ static const struct {
 	},
 	[IVSHMEM] = {
 		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 256 },
-		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 64 * KIB * KIB },
+		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 64 * MIB },
 		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 256 },
 	},
 	[VIRTIO_RNG] = {
@@ -695,6 +697,155 @@ TEST_F(registers, mapping_outlives_the_descriptor)
 	EXPECT_EQ(-EBUSY, device_open(&self->dev));
 	edu_stop(&self->edu);
 	EXPECT_EQ(0, device_open(&self->dev));
+}
+
+/* ivshmem: a BAR of 64 MiB that is nothing but memory. */
+
+#define LARGE_SIZE	(64 * MIB)
+/* What one page table of the last level maps, and one fault. */
+#define WINDOW		(2 * MIB)
+/* Of the program itself: stack and data that were not touched before. */
+#define FAULT_SLACK	8
+
+FIXTURE(large)
+{
+	struct device dev;
+	uint64_t base;
+};
+
+FIXTURE_SETUP(large)
+{
+	struct vfio_region_info info;
+
+	ASSERT_EQ(0, device_prepare(IVSHMEM, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_BAR2_REGION_INDEX,
+				  &info));
+	ASSERT_EQ(LARGE_SIZE, info.size);
+	self->base = info.offset;
+}
+
+FIXTURE_TEARDOWN(large)
+{
+	device_close(&self->dev);
+}
+
+static void *large_map(int fd, uint64_t offset, void *at)
+{
+	void *map = mmap(at, LARGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | (at ? MAP_FIXED : 0), fd, offset);
+
+	return map == MAP_FAILED ? NULL : map;
+}
+
+/* Writes a number of its own to each page; returns how often that faulted. */
+static long number_pages(uint32_t *map, uint32_t first)
+{
+	struct rusage before, after;
+	size_t i;
+
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < LARGE_SIZE / PAGE_SIZE; i++)
+		__atomic_store_n(map + i * PAGE_SIZE / 4, first + i,
+				 __ATOMIC_RELAXED);
+	getrusage(RUSAGE_SELF, &after);
+	return after.ru_minflt - before.ru_minflt;
+}
+
+/* Whether the BAR has these numbers, each where it belongs. */
+static bool pages_numbered(int fd, uint64_t base, uint32_t first)
+{
+	uint32_t value;
+	size_t i;
+
+	for (i = 0; i < LARGE_SIZE / PAGE_SIZE; i++) {
+		if (pread(fd, &value, 4, base + i * PAGE_SIZE) != 4 ||
+		    value != first + i)
+			return false;
+	}
+	return true;
+}
+
+TEST_F(large, one_fault_maps_many_pages)
+{
+	uint32_t *map = large_map(self->dev.fd, self->base, NULL);
+	long faults;
+
+	ASSERT_NE(NULL, map);
+	/* As in the BAR, or large pages would not fit; 32 bit has no room. */
+	if (sizeof(void *) == 8)
+		EXPECT_EQ(0, (uintptr_t)map % WINDOW);
+	faults = number_pages(map, 1000000);
+	EXPECT_LT(0, faults);
+	EXPECT_GE(LARGE_SIZE / WINDOW + FAULT_SLACK, faults);
+	EXPECT_TRUE(pages_numbered(self->dev.fd, self->base, 1000000));
+	munmap(map, LARGE_SIZE);
+}
+
+/* At an address that fits no large page; beside it is other memory. */
+TEST_F(large, unaligned_mapping_is_the_same)
+{
+	size_t size = LARGE_SIZE + 2 * WINDOW;
+	uint8_t *around = dma_alloc(size), *at;
+	long faults;
+
+	ASSERT_NE(NULL, around);
+	memset(around, 0xa5, size);
+	at = (uint8_t *)(((uintptr_t)around + WINDOW) & ~(WINDOW - 1));
+	at += PAGE_SIZE;
+	ASSERT_EQ(at, large_map(self->dev.fd, self->base, at));
+
+	faults = number_pages((uint32_t *)at, 2000000);
+	EXPECT_GE(LARGE_SIZE / WINDOW + 1 + FAULT_SLACK, faults);
+	EXPECT_TRUE(pages_numbered(self->dev.fd, self->base, 2000000));
+	EXPECT_TRUE(is_filled(around, 0xa5, at - around));
+	EXPECT_TRUE(is_filled(at + LARGE_SIZE, 0xa5,
+			      around + size - at - LARGE_SIZE));
+	dma_free(around, size);
+}
+
+/* Taken apart, a mapping is what is left of it. */
+TEST_F(large, pieces_of_a_mapping)
+{
+	uint8_t *map = large_map(self->dev.fd, self->base, NULL);
+	uint8_t *moved, *hole = map + 5 * WINDOW + 3 * PAGE_SIZE;
+	uint32_t value;
+
+	ASSERT_NE(NULL, map);
+	number_pages((uint32_t *)map, 3000000);
+	ASSERT_EQ(0, munmap(hole, PAGE_SIZE));
+	ASSERT_EQ(hole, mmap(hole, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	ASSERT_EQ(0, mprotect(map + 6 * WINDOW, WINDOW, PROT_READ));
+	moved = mremap(map + 8 * WINDOW, WINDOW, WINDOW,
+		       MREMAP_MAYMOVE | MREMAP_FIXED, map + 20 * WINDOW);
+	ASSERT_EQ(map + 20 * WINDOW, moved);
+
+	/* All of it faults anew. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	EXPECT_TRUE(read_faults(map, NULL));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+
+	ASSERT_FALSE(read_faults(hole + PAGE_SIZE, &value));
+	EXPECT_EQ(3000000 + 5 * 512 + 4, value);
+	ASSERT_FALSE(read_faults(hole - PAGE_SIZE, &value));
+	EXPECT_EQ(3000000 + 5 * 512 + 2, value);
+	ASSERT_FALSE(read_faults(hole, &value));
+	EXPECT_EQ(0, value);
+	ASSERT_FALSE(read_faults(map + 6 * WINDOW + PAGE_SIZE, &value));
+	EXPECT_EQ(3000000 + 6 * 512 + 1, value);
+	ASSERT_FALSE(read_faults(moved + 7 * PAGE_SIZE, &value));
+	EXPECT_EQ(3000000 + 8 * 512 + 7, value);
+
+	/* What was read-only can be written when it may be. */
+	ASSERT_EQ(0, mprotect(map + 6 * WINDOW, WINDOW,
+			      PROT_READ | PROT_WRITE));
+	ASSERT_FALSE(write_faults(map + 6 * WINDOW, 77));
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + 6 * WINDOW));
+	EXPECT_EQ(77, value);
+	munmap(map, LARGE_SIZE);
 }
 
 /* The MSI-X table. */
