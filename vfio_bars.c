@@ -21,6 +21,12 @@ u64 uvfio_bar_size(struct uvfio_dev *udev, unsigned int index)
 	return udev->bars[index].len;
 }
 
+/* How much of it can be mapped, to the end of its last page. */
+static u64 bar_map_len(const struct uvfio_bar *bar)
+{
+	return bar->mappable ? PAGE_ALIGN(bar->len) : 0;
+}
+
 /* The pages of the MSI-X table: first, and the one after the last. */
 static u64 msix_page_start(struct uvfio_dev *udev)
 {
@@ -37,7 +43,7 @@ static int add_sparse_cap(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	struct vfio_region_info_cap_sparse_mmap *cap;
 	u64 start = msix_page_start(udev), end = msix_page_end(udev);
-	u64 len = udev->bars[udev->msix_bar].len;
+	u64 len = bar_map_len(&udev->bars[udev->msix_bar]);
 	u32 n = 0;
 	int ret;
 
@@ -244,7 +250,8 @@ static bool bar_pfn(struct vm_area_struct *vma, unsigned long address,
 	page &= BIT(shift) - 1;
 	*pfn = PHYS_PFN(bar->start) + page;
 	/* mmap() saw to it; with this the wrong page is not one mistake away. */
-	return !WARN_ON_ONCE(page + PHYS_PFN(size) > PHYS_PFN(bar->len));
+	return !WARN_ON_ONCE(page + PHYS_PFN(size) >
+			     PHYS_PFN(bar_map_len(bar)));
 }
 
 static vm_fault_t bar_fault(struct vm_fault *vmf)
@@ -325,7 +332,7 @@ int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
 	start -= UVFIO_REGION_OFFSET(index);
 	end = start + (vma->vm_end - vma->vm_start);
 
-	if (!bar->mappable || end > bar->len || !(vma->vm_flags & VM_SHARED))
+	if (end > bar_map_len(bar) || !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (index == udev->msix_bar && start < msix_page_end(udev) &&
 	    end > msix_page_start(udev))
@@ -347,6 +354,27 @@ void uvfio_bars_zap(struct uvfio_dev *udev)
 }
 
 /* Claiming */
+
+/*
+ * Whether no page of the BAR has anything else on it, now or later. If it ends
+ * inside of a page, it takes claiming the rest: whatever is there already, and may
+ * be another device, makes that fail, and nothing is placed there afterwards.
+ */
+static bool bar_own_pages(struct uvfio_bar *bar, const struct resource *res)
+{
+	resource_size_t end = res->end + 1;
+
+	if (!PAGE_ALIGNED(res->start))
+		return false;
+	if (PAGE_ALIGNED(end))
+		return true;
+
+	bar->rest.name = "uvfio";
+	bar->rest.flags = IORESOURCE_MEM | IORESOURCE_BUSY;
+	bar->rest.start = end;
+	bar->rest.end = PAGE_ALIGN(end) - 1;
+	return res->parent && !request_resource(res->parent, &bar->rest);
+}
 
 static void bars_request(struct uvfio_dev *udev)
 {
@@ -374,7 +402,8 @@ static void bars_request(struct uvfio_dev *udev)
 		bar->start = pci_resource_start(pdev, i);
 		bar->len = len;
 		bar->port = !memory;
-		bar->mappable = memory && PAGE_ALIGNED(bar->start | len);
+		bar->mappable = memory &&
+				bar_own_pages(bar, &pdev->resource[i]);
 	}
 }
 
@@ -389,6 +418,8 @@ void uvfio_bars_release(struct uvfio_dev *udev)
 			continue;
 		if (bar->io)
 			pci_iounmap(udev->pdev, bar->io);
+		if (bar->rest.parent)
+			release_resource(&bar->rest);
 		pci_release_region(udev->pdev, i);
 	}
 }

@@ -74,7 +74,8 @@ struct uvfio_reg;
 struct uvfio_bar {
 	resource_size_t start, len;
 	bool port;		/* I/O space */
-	bool mappable;		/* whole pages of memory space */
+	bool mappable;		/* memory space, on pages of its own */
+	struct resource rest;	/* of the last page; no parent: not needed */
 	void __iomem *io;	/* set on first access, until remove */
 };
 

@@ -49,6 +49,8 @@ static const struct {
 	[XHCI]		= { 0x1b36, 0x000d, 0 },
 	[NVME_PF]	= { 0x1b36, 0x0010, 2 },
 	[NVME_VF]	= { 0x1b36, 0x0010, 3 },
+	[SMALL1]	= { 0x1b36, 0x0005, 1 },
+	[SMALL2]	= { 0x1b36, 0x0005, 2 },
 };
 
 int write_file(const char *path, const char *text)

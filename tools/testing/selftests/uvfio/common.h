@@ -43,6 +43,8 @@ enum which {
 	XHCI,
 	NVME_PF,	/* has SR-IOV */
 	NVME_VF,	/* not there before vf_create(), see vf.h */
+	SMALL1,		/* two functions of one device: one group */
+	SMALL2,
 };
 
 struct device {

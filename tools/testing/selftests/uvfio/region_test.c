@@ -8,6 +8,9 @@
  * only. NVMe and e1000e have an MSI-X table to keep the user away from.
  */
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
@@ -93,13 +96,18 @@ static struct vfio_region_info_cap_sparse_mmap *sparse(struct full_info *full)
 	return NULL;
 }
 
+static uint64_t page_align(uint64_t size)
+{
+	return (size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+}
+
 static bool may_map(struct full_info *full, uint64_t start, uint64_t end)
 {
 	struct vfio_region_info_cap_sparse_mmap *areas = sparse(full);
 	unsigned int i;
 
 	if (!(full->info.flags & VFIO_REGION_INFO_FLAG_MMAP) ||
-	    end > full->info.size)
+	    end > page_align(full->info.size))
 		return false;
 	for (i = 0; areas && i < areas->nr_areas; i++) {
 		if (start >= areas->areas[i].offset &&
@@ -201,8 +209,7 @@ TEST_F(info, is_true)
 			  !!(info.flags & VFIO_REGION_INFO_FLAG_READ));
 		EXPECT_EQ(info.size != 0,
 			  !!(info.flags & VFIO_REGION_INFO_FLAG_WRITE));
-		mappable = info.size >= PAGE_SIZE &&
-			   i <= VFIO_PCI_BAR5_REGION_INDEX &&
+		mappable = info.size && i <= VFIO_PCI_BAR5_REGION_INDEX &&
 			   !expected[variant->which][i].port &&
 			   !expected[variant->which][i].table;
 		EXPECT_EQ(mappable,
@@ -354,7 +361,7 @@ TEST_F(info, what_it_says_can_be_mapped_is_what_can)
 
 	for (i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX; i++) {
 		ASSERT_EQ(0, full_info(self->dev.fd, i, &full));
-		pages = full.info.size / PAGE_SIZE;
+		pages = page_align(full.info.size) / PAGE_SIZE;
 		/* All pairs of the first and last pages of a large BAR. */
 		for (start = 0; start <= pages; start++) {
 			if (start > 8 && start + 8 < pages)
@@ -699,6 +706,173 @@ TEST_F(registers, mapping_outlives_the_descriptor)
 	EXPECT_EQ(0, device_open(&self->dev));
 }
 
+/*
+ * Two pci-testdevs, each with a BAR of 256 bytes, which the kernel places as close
+ * to each other as it may when they are found anew.
+ */
+
+#define SMALL_BAR	VFIO_PCI_BAR2_REGION_INDEX
+#define SMALL_SIZE	256
+
+FIXTURE(page)
+{
+	struct device dev[2];
+};
+
+/* As root; 0 where it is unknown. */
+static uint64_t bar_address(const struct device *dev, unsigned int bar)
+{
+	char path[PATH_MAX], line[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource",
+		 dev->bdf);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	do {
+		if (!fgets(line, sizeof(line), file))
+			line[0] = '\0';
+	} while (bar--);
+	fclose(file);
+	return strtoull(line, NULL, 16);
+}
+
+static uint64_t page_of(const struct device *dev)
+{
+	return bar_address(dev, SMALL_BAR) / PAGE_SIZE;
+}
+
+static int pci_write(const struct device *dev, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", dev->bdf,
+		 name);
+	return write_file(path, "1");
+}
+
+static int found_anew(struct device *dev)
+{
+	char driver[32];
+	int ret = 0;
+
+	if (!device_driver(dev->bdf, driver, sizeof(driver)))
+		ret = device_unbind(dev->bdf);
+	if (!ret)
+		ret = pci_write(dev, "remove");
+	return ret ?: write_file("/sys/bus/pci/rescan", "1");
+}
+
+static int bound_anew(enum which which, struct device *dev)
+{
+	char driver[32];
+
+	if (!device_driver(dev->bdf, driver, sizeof(driver)))
+		device_unbind(dev->bdf);
+	return device_prepare(which, dev);
+}
+
+static bool small_bar_mappable(struct device *dev)
+{
+	struct vfio_region_info info;
+	bool may, can;
+
+	if (device_open_attached(dev, -1) ||
+	    uvfio_region(dev->fd, SMALL_BAR, &info))
+		return false;
+	may = info.flags & VFIO_REGION_INFO_FLAG_MMAP;
+	can = can_map(dev->fd, info.offset, PAGE_SIZE);
+	device_close(dev);
+	return may && can;
+}
+
+/* No MMAP flag, no mmap(), and all the rest of it. */
+static bool small_bar_not_mappable(struct device *dev)
+{
+	uint8_t bytes[2 * SMALL_SIZE];
+	struct vfio_region_info info;
+	bool ok;
+
+	if (device_open_attached(dev, -1) ||
+	    uvfio_region(dev->fd, SMALL_BAR, &info))
+		return false;
+	ok = info.flags == (VFIO_REGION_INFO_FLAG_READ |
+			    VFIO_REGION_INFO_FLAG_WRITE) &&
+	     info.size == SMALL_SIZE &&
+	     !can_map(dev->fd, info.offset, PAGE_SIZE) && errno == EINVAL &&
+	     pread(dev->fd, bytes, sizeof(bytes), info.offset) == SMALL_SIZE &&
+	     pwrite(dev->fd, bytes, 4, info.offset + 16) == 4;
+	device_close(dev);
+	return ok;
+}
+
+/* They share a page, which is what Linux makes of them when nobody minds. */
+FIXTURE_SETUP(page)
+{
+	ASSERT_EQ(0, bound_anew(SMALL1, &self->dev[0]));
+	ASSERT_EQ(0, bound_anew(SMALL2, &self->dev[1]));
+	ASSERT_EQ(0, device_unbind(self->dev[0].bdf));
+	ASSERT_EQ(0, found_anew(&self->dev[1]));
+	ASSERT_NE(0, page_of(&self->dev[0]));
+	ASSERT_EQ(page_of(&self->dev[0]), page_of(&self->dev[1]));
+}
+
+FIXTURE_TEARDOWN(page)
+{
+	/* Apart again: with the first one bound, the page is taken. */
+	device_close(&self->dev[0]);
+	device_close(&self->dev[1]);
+	device_unbind(self->dev[1].bdf);
+	pci_write(&self->dev[1], "remove");
+	EXPECT_EQ(0, bound_anew(SMALL1, &self->dev[0]));
+	EXPECT_EQ(0, write_file("/sys/bus/pci/rescan", "1"));
+	EXPECT_NE(page_of(&self->dev[0]), page_of(&self->dev[1]));
+}
+
+TEST_F(page, is_not_mapped_with_another_device_on_it)
+{
+	ASSERT_EQ(0, bound_anew(SMALL1, &self->dev[0]));
+	ASSERT_EQ(0, bound_anew(SMALL2, &self->dev[1]));
+	EXPECT_TRUE(small_bar_not_mappable(&self->dev[0]));
+	EXPECT_TRUE(small_bar_not_mappable(&self->dev[1]));
+}
+
+/* One is at the start of the page, the other one is not. */
+TEST_F(page, is_not_mapped_for_what_begins_inside)
+{
+	int lower = bar_address(&self->dev[0], SMALL_BAR) % PAGE_SIZE != 0;
+	struct device *dev = &self->dev[!lower];
+
+	ASSERT_NE(0, bar_address(dev, SMALL_BAR) % PAGE_SIZE);
+	ASSERT_EQ(0, pci_write(&self->dev[lower], "remove"));
+	/* By now it is the only one of its kind. */
+	ASSERT_EQ(0, bound_anew(SMALL1, dev));
+	EXPECT_TRUE(small_bar_not_mappable(dev));
+	ASSERT_EQ(0, write_file("/sys/bus/pci/rescan", "1"));
+}
+
+TEST_F(page, stays_as_it_is_for_one_device)
+{
+	/* Bound while the other one is there; that it goes changes nothing. */
+	ASSERT_EQ(0, bound_anew(SMALL1, &self->dev[0]));
+	ASSERT_EQ(0, pci_write(&self->dev[1], "remove"));
+	EXPECT_TRUE(small_bar_not_mappable(&self->dev[0]));
+
+	/* Bound alone it is mapped, and nothing comes beside it. */
+	ASSERT_EQ(0, bound_anew(SMALL1, &self->dev[0]));
+	EXPECT_TRUE(small_bar_mappable(&self->dev[0]));
+	ASSERT_EQ(0, write_file("/sys/bus/pci/rescan", "1"));
+	EXPECT_NE(0, page_of(&self->dev[1]));
+	EXPECT_NE(page_of(&self->dev[0]), page_of(&self->dev[1]));
+	EXPECT_TRUE(small_bar_mappable(&self->dev[0]));
+
+	/* Until it is unbound. */
+	ASSERT_EQ(0, device_unbind(self->dev[0].bdf));
+	ASSERT_EQ(0, found_anew(&self->dev[1]));
+	EXPECT_EQ(page_of(&self->dev[0]), page_of(&self->dev[1]));
+}
+
 /* ivshmem: a BAR of 64 MiB that is nothing but memory. */
 
 #define LARGE_SIZE	(64 * MIB)
@@ -846,6 +1020,27 @@ TEST_F(large, pieces_of_a_mapping)
 	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + 6 * WINDOW));
 	EXPECT_EQ(77, value);
 	munmap(map, LARGE_SIZE);
+}
+
+/* The other BAR, of 256 bytes, on a page of its own; its first register keeps. */
+TEST_F(large, small_bar_is_a_page_in_a_mapping)
+{
+	struct vfio_region_info info;
+	uint32_t *map, value;
+
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX,
+				  &info));
+	map = bar_map(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, 0, PAGE_SIZE);
+	ASSERT_NE(MAP_FAILED, map);
+	value = 0x12345678;
+	ASSERT_EQ(4, pwrite(self->dev.fd, &value, 4, info.offset));
+	EXPECT_EQ(value, __atomic_load_n(map, __ATOMIC_RELAXED));
+	__atomic_store_n(map, ~value, __ATOMIC_RELAXED);
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, info.offset));
+	EXPECT_EQ(~0x12345678u, value);
+	/* Behind it is nothing, but nothing that faults. */
+	EXPECT_FALSE(read_faults(map + PAGE_SIZE / 4 - 1, NULL));
+	munmap(map, PAGE_SIZE);
 }
 
 /* The MSI-X table. */
