@@ -38,35 +38,67 @@ static u64 msix_page_end(struct uvfio_dev *udev)
 	return round_up((u64)udev->msix_end, PAGE_SIZE);
 }
 
-/* What of the BAR with the MSI-X table can be mapped. */
+/*
+ * What of the BAR with the MSI-X table can be mapped; returns whether there is
+ * anything.
+ */
 static int add_sparse_cap(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
-	struct vfio_region_info_cap_sparse_mmap *cap;
 	u64 start = msix_page_start(udev), end = msix_page_end(udev);
 	u64 len = bar_map_len(&udev->bars[udev->msix_bar]);
+	union {
+		struct vfio_region_info_cap_sparse_mmap cap;
+		u8 room[offsetof(struct vfio_region_info_cap_sparse_mmap,
+				 areas[2])];
+	} sparse = {};
 	u32 n = 0;
 	int ret;
 
-	cap = kzalloc(struct_size(cap, areas, 2), GFP_KERNEL_ACCOUNT);
-	if (!cap)
-		return -ENOMEM;
-
-	cap->header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
-	cap->header.version = 1;
 	if (start)
-		cap->areas[n++].size = start;
+		sparse.cap.areas[n++].size = start;
 	if (end < len) {
-		cap->areas[n].offset = end;
-		cap->areas[n++].size = len - end;
+		sparse.cap.areas[n].offset = end;
+		sparse.cap.areas[n++].size = len - end;
 	}
-	cap->nr_areas = n;
-	if (n)
-		cmd->region_info.flags |= VFIO_REGION_INFO_FLAG_MMAP |
-					  VFIO_REGION_INFO_FLAG_CAPS;
+	if (!n)
+		return 0;
 
-	ret = !n ? 0 : uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info), &cap->header,
-			     struct_size(cap, areas, n));
-	kfree(cap);
+	sparse.cap.header.id = VFIO_REGION_INFO_CAP_SPARSE_MMAP;
+	sparse.cap.header.version = 1;
+	sparse.cap.nr_areas = n;
+	ret = uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info),
+			     &sparse.cap.header,
+			     struct_size(&sparse.cap, areas, n));
+	return ret ?: 1;
+}
+
+static int add_wc_cap(struct uvfio_cmd *cmd, unsigned int bar)
+{
+	struct uvfio_region_info_cap_wc wc = {
+		.header.id = UVFIO_REGION_INFO_CAP_WC,
+		.header.version = 1,
+		.offset = UVFIO_REGION_OFFSET(UVFIO_WC_REGION(bar)),
+	};
+
+	return uvfio_caps_add(&cmd->caps, sizeof(cmd->region_info), &wc.header,
+			      sizeof(wc));
+}
+
+/* What is to be said of mmap() of a BAR. */
+static int bar_map_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd,
+			unsigned int bar)
+{
+	int ret = udev->bars[bar].mappable;
+
+	if (ret && bar == udev->msix_bar)
+		ret = add_sparse_cap(udev, cmd);
+	if (ret <= 0)
+		return ret;
+
+	cmd->region_info.flags |= VFIO_REGION_INFO_FLAG_MMAP;
+	ret = udev->bars[bar].prefetchable ? add_wc_cap(cmd, bar) : 0;
+	if (cmd->caps.size)
+		cmd->region_info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
 	return ret;
 }
 
@@ -91,13 +123,8 @@ int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	if (info->size)
 		info->flags = VFIO_REGION_INFO_FLAG_READ |
 			      VFIO_REGION_INFO_FLAG_WRITE;
-	if (index > VFIO_PCI_BAR5_REGION_INDEX || !udev->bars[index].mappable)
-		return 0;
-
-	if (index == udev->msix_bar)
-		return add_sparse_cap(udev, cmd);
-	info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
-	return 0;
+	return index <= VFIO_PCI_BAR5_REGION_INDEX ?
+		bar_map_info(udev, cmd, index) : 0;
 }
 
 /* read() and write() */
@@ -205,13 +232,47 @@ int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 
 /* mmap() */
 
+/* Which BAR a region shows, and as what. */
+static unsigned int region_bar(unsigned int region)
+{
+	return region % VFIO_PCI_NUM_REGIONS;
+}
+
+static bool region_is_wc(unsigned int region)
+{
+	return region >= VFIO_PCI_NUM_REGIONS;
+}
+
+static unsigned int vma_region(const struct vm_area_struct *vma)
+{
+	return vma->vm_pgoff >> (UVFIO_REGION_SHIFT - PAGE_SHIFT);
+}
+
+/*
+ * A BAR can be mapped uncached and write-combining at a time, beside what the
+ * kernel has mapped for read() and write(). That is sound because nobody has it
+ * cached: the kernel's own map of memory is of RAM, and the BAR is claimed. So
+ * there is no copy of it in a cache that one of them would hit, only stores that
+ * wait in a buffer of their CPU, whose order is the user's to see to. That they
+ * may be merged, and reads repeated, is what a prefetchable BAR says of itself.
+ */
+static pgprot_t region_prot(unsigned int region, pgprot_t prot)
+{
+	prot = region_is_wc(region) ? pgprot_writecombine(prot) :
+				      pgprot_noncached(prot);
+	return pgprot_decrypted(prot);
+}
+
 /*
  * A fault maps all it can of the window of the last level of page tables that it
  * is in, so large BARs do not cost a fault for each page, and no call of ours
  * ever touches what another page table maps. Entries are made by hand, because
  * vmf_insert_pfn() takes the table's lock anew for each; what they have to be
  * like is what that makes of a VM_PFNMAP mapping where there is such a thing as
- * a special PTE: one that no page belongs to, whatever its frame number.
+ * a special PTE: one that no page belongs to, whatever its frame number. But for
+ * the memory type: here it is the mapping's. On x86 vmf_insert_pfn() replaces it
+ * by what the kernel's list of memory types has for the frame, which knows of
+ * nothing that is write-combining.
  */
 static_assert(IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL));
 
@@ -238,16 +299,16 @@ static bool bar_pfn(struct vm_area_struct *vma, unsigned long address,
 		    unsigned long size, unsigned long *pfn)
 {
 	struct uvfio_dev *udev = vma->vm_private_data;
-	unsigned int shift = UVFIO_REGION_SHIFT - PAGE_SHIFT;
-	unsigned long page = linear_page_index(vma, address);
-	const struct uvfio_bar *bar = &udev->bars[page >> shift];
+	unsigned int region = vma_region(vma);
+	const struct uvfio_bar *bar = &udev->bars[region_bar(region)];
+	unsigned long page = linear_page_index(vma, address) -
+			     PHYS_PFN(UVFIO_REGION_OFFSET(region));
 
 	lockdep_assert_held(&udev->mem_rwsem);
 
 	if (uvfio_gate(udev) || !bar_decodes(udev, bar))
 		return false;
 
-	page &= BIT(shift) - 1;
 	*pfn = PHYS_PFN(bar->start) + page;
 	/* mmap() saw to it; with this the wrong page is not one mistake away. */
 	return !WARN_ON_ONCE(page + PHYS_PFN(size) >
@@ -290,6 +351,7 @@ static vm_fault_t bar_insert_huge(struct vm_fault *vmf, unsigned int order,
 	return VM_FAULT_FALLBACK;
 }
 
+/* The core gives a large page the type that it finds in that list. */
 static vm_fault_t bar_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct vm_area_struct *vma = vmf->vma;
@@ -297,7 +359,8 @@ static vm_fault_t bar_huge_fault(struct vm_fault *vmf, unsigned int order)
 	unsigned long size = PAGE_SIZE << order, pfn;
 	unsigned long start = ALIGN_DOWN(vmf->address, size);
 
-	if (start < vma->vm_start || size > vma->vm_end - start)
+	if (start < vma->vm_start || size > vma->vm_end - start ||
+	    region_is_wc(vma_region(vma)))
 		return VM_FAULT_FALLBACK;
 
 	guard(rwsem_read)(&udev->mem_rwsem);
@@ -323,14 +386,18 @@ static const struct vm_operations_struct bar_vm_ops = {
  * the fault handlers do that, whenever the state allows it. The range is checked
  * here once, and a VM_DONTEXPAND mapping never leaves it.
  */
-int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
+int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int region,
 		   struct vm_area_struct *vma)
 {
+	unsigned int index = region_bar(region);
 	const struct uvfio_bar *bar = &udev->bars[index];
 	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT, end;
 
-	start -= UVFIO_REGION_OFFSET(index);
+	start -= UVFIO_REGION_OFFSET(region);
 	end = start + (vma->vm_end - vma->vm_start);
+
+	if (region_is_wc(region) && !bar->prefetchable)
+		return -EINVAL;
 
 	if (end > bar_map_len(bar) || !(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
@@ -340,7 +407,7 @@ int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
 
 	vma->vm_private_data = udev;
 	vma->vm_ops = &bar_vm_ops;
-	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
+	vma->vm_page_prot = region_prot(region, vma->vm_page_prot);
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	return 0;
 }
@@ -384,7 +451,7 @@ static void bars_request(struct uvfio_dev *udev)
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
 		struct uvfio_bar *bar = &udev->bars[i];
 		resource_size_t len = pci_resource_len(pdev, i);
-		bool memory = pci_resource_flags(pdev, i) & IORESOURCE_MEM;
+		unsigned long flags = pci_resource_flags(pdev, i);
 
 		if (!len || !pci_resource_start(pdev, i))
 			continue;
@@ -401,8 +468,9 @@ static void bars_request(struct uvfio_dev *udev)
 		}
 		bar->start = pci_resource_start(pdev, i);
 		bar->len = len;
-		bar->port = !memory;
-		bar->mappable = memory &&
+		bar->port = !(flags & IORESOURCE_MEM);
+		bar->prefetchable = flags & IORESOURCE_PREFETCH;
+		bar->mappable = !bar->port &&
 				bar_own_pages(bar, &pdev->resource[i]);
 	}
 }

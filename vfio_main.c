@@ -343,7 +343,9 @@ struct uvfio_region {
 #define BAR_REGION { false, uvfio_bar_size, uvfio_bar_read, \
 		     uvfio_bar_write, uvfio_bar_mmap }
 
-static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
+#define WC_REGION { .mmap = uvfio_bar_mmap }
+
+static const struct uvfio_region uvfio_regions[UVFIO_NUM_REGIONS] = {
 	[VFIO_PCI_BAR0_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR1_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR2_REGION_INDEX] = BAR_REGION,
@@ -356,6 +358,12 @@ static const struct uvfio_region uvfio_regions[VFIO_PCI_NUM_REGIONS] = {
 		.read = uvfio_config_read,
 		.write = uvfio_pci_config_write,
 	},
+	[UVFIO_WC_REGION(0)] = WC_REGION,
+	[UVFIO_WC_REGION(1)] = WC_REGION,
+	[UVFIO_WC_REGION(2)] = WC_REGION,
+	[UVFIO_WC_REGION(3)] = WC_REGION,
+	[UVFIO_WC_REGION(4)] = WC_REGION,
+	[UVFIO_WC_REGION(5)] = WC_REGION,
 };
 
 static const struct uvfio_region *region_at(loff_t pos, unsigned int *index)

@@ -65,6 +65,14 @@
 
 #define UVFIO_REGION_SHIFT	40
 #define UVFIO_REGION_OFFSET(i)	((u64)(i) << UVFIO_REGION_SHIFT)
+
+/*
+ * Behind the standard regions, the BARs once more, for write-combining mmap(). A
+ * 32-bit process has 44 bits for offsets of mmap(), so there is room for 16.
+ */
+#define UVFIO_WC_REGION(bar)	(VFIO_PCI_NUM_REGIONS + (bar))
+#define UVFIO_NUM_REGIONS	UVFIO_WC_REGION(PCI_STD_NUM_BARS)
+
 #define UVFIO_MAX_VECTORS	2048	/* MSI-X Table Size field: 11 bits */
 
 struct uvfio_domain;
@@ -74,6 +82,7 @@ struct uvfio_reg;
 struct uvfio_bar {
 	resource_size_t start, len;
 	bool port;		/* I/O space */
+	bool prefetchable;	/* may be mapped write-combining */
 	bool mappable;		/* memory space, on pages of its own */
 	struct resource rest;	/* of the last page; no parent: not needed */
 	void __iomem *io;	/* set on first access, until remove */
@@ -118,7 +127,7 @@ struct uvfio_dev {
 	u32 msix_table;				/* its register that says so */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
 	u32 bar_regs[PCI_STD_NUM_BARS];		/* as in config space */
-	u64 region_size[VFIO_PCI_NUM_REGIONS];
+	u64 region_size[UVFIO_NUM_REGIONS];
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
@@ -204,7 +213,7 @@ int uvfio_bar_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		   void *buf, size_t len);
 int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    const void *buf, size_t len);
-int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int index,
+int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int region,
 		   struct vm_area_struct *vma);
 
 /* vfio_config.c */

@@ -129,22 +129,58 @@ int uvfio_command(int device, uint16_t set, uint16_t clear)
 				    (command & ~clear) | set);
 }
 
-int uvfio_bar_map(int device, unsigned int index, uint64_t offset,
-		  size_t length, volatile void **address)
+static int map_at(int device, uint64_t offset, size_t length,
+		  volatile void **address)
 {
-	struct vfio_region_info info;
-	void *map;
-	int ret;
+	void *map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 device, offset);
 
-	ret = uvfio_region(device, index, &info);
-	if (ret < 0)
-		return ret;
-	map = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, device,
-		   info.offset + offset);
 	if (map == MAP_FAILED)
 		return -errno;
 	*address = map;
 	return 0;
+}
+
+int uvfio_bar_map(int device, unsigned int index, uint64_t offset,
+		  size_t length, volatile void **address)
+{
+	struct vfio_region_info info;
+	int ret;
+
+	ret = uvfio_region(device, index, &info);
+	return ret ? ret : map_at(device, info.offset + offset, length, address);
+}
+
+/* Where write-combining mmap() of a BAR is; 0: nowhere. */
+static uint64_t wc_offset(const struct vfio_region_info *info)
+{
+	const struct uvfio_region_info_cap_wc *cap;
+	uint32_t at;
+
+	for (at = info->cap_offset; at; at = cap->header.next) {
+		cap = (const void *)((const char *)info + at);
+		if (cap->header.id == UVFIO_REGION_INFO_CAP_WC)
+			return cap->offset;
+	}
+	return 0;
+}
+
+int uvfio_bar_map_wc(int device, unsigned int index, uint64_t offset,
+		     size_t length, volatile void **address)
+{
+	union {
+		struct vfio_region_info info;
+		uint64_t room[64];	/* for all capabilities that there are */
+	} full = {
+		.info.argsz = sizeof(full),
+		.info.index = index,
+	};
+	uint64_t base;
+
+	if (ioctl(device, VFIO_DEVICE_GET_REGION_INFO, &full) < 0)
+		return -errno;
+	base = wc_offset(&full.info);
+	return base ? map_at(device, base + offset, length, address) : -EINVAL;
 }
 
 int uvfio_dma_map(int fd, void *address, size_t length, uint64_t iova,

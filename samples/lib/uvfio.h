@@ -97,6 +97,22 @@ int uvfio_bar_map(int device, unsigned int index, uint64_t offset,
 		  size_t length, volatile void **address);
 
 /**
+ * uvfio_bar_map_wc - map part of a prefetchable BAR as write-combining memory
+ * @device: from uvfio_open()
+ * @index: VFIO_PCI_BAR0_REGION_INDEX and so on
+ * @offset: from the start of the BAR, page aligned
+ * @length: bytes, page aligned
+ * @address: where to store the mapping's address; release it with munmap()
+ *
+ * For much data that only goes to the device: stores are collected and sent in
+ * bursts. uvfio_wc_flush() ends a burst; reads are slow as ever.
+ *
+ * Return: -EINVAL also when the BAR cannot be mapped so; uvfio_bar_map() can.
+ */
+int uvfio_bar_map_wc(int device, unsigned int index, uint64_t offset,
+		     size_t length, volatile void **address);
+
+/**
  * uvfio_dma_map - let the device reach memory of this process
  * @fd: a device or a domain
  * @address: page aligned
@@ -211,6 +227,23 @@ static inline void uvfio_dma_rmb(void)
 	__asm__ __volatile__("" ::: "memory");
 #elif defined(__aarch64__)
 	__asm__ __volatile__("dmb oshld" ::: "memory");
+#else
+	__sync_synchronize();
+#endif
+}
+
+/**
+ * uvfio_wc_flush - what was written to a write-combining mapping goes first
+ *
+ * Call it between filling such a mapping and writing the register that tells the
+ * device to look at it.
+ */
+static inline void uvfio_wc_flush(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__asm__ __volatile__("sfence" ::: "memory");
+#elif defined(__aarch64__)
+	__asm__ __volatile__("dsb st" ::: "memory");
 #else
 	__sync_synchronize();
 #endif

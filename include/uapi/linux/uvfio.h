@@ -71,6 +71,27 @@
  */
 #define UVFIO_TYPE	0xF5
 
+/* Not among the numbers of <linux/vfio.h>. */
+#define UVFIO_REGION_INFO_CAP_WC	0xF501
+
+/**
+ * struct uvfio_region_info_cap_wc - in the chain of VFIO_DEVICE_GET_REGION_INFO
+ * @header: id UVFIO_REGION_INFO_CAP_WC, version 1
+ * @offset: where mmap() finds the region as write-combining memory
+ *
+ * Prefetchable memory BARs have it. What can be mapped at the region's own offset
+ * can be mapped at the same distance from this one, and both at a time. read()
+ * and write() there are EINVAL.
+ *
+ * Stores through such a mapping may arrive late, in another order, several as one
+ * and after later ones to the uncached mapping, until the CPU's store fence makes
+ * them wait (uvfio_wc_flush() in samples/lib).
+ */
+struct uvfio_region_info_cap_wc {
+	struct vfio_info_cap_header header;
+	__u64	offset;
+};
+
 /**
  * struct uvfio_domain_set - argument of UVFIO_DOMAIN_SET
  * @argsz: size of this struct

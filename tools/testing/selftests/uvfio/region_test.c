@@ -26,6 +26,7 @@ static const struct {
 	uint32_t size;
 	bool port;
 	bool table;	/* nothing but the MSI-X table */
+	bool prefetch;
 } expected[][VFIO_PCI_NUM_REGIONS] = {
 	[NVME] = {
 		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 16 * KIB },
@@ -49,12 +50,12 @@ static const struct {
 	},
 	[IVSHMEM] = {
 		[VFIO_PCI_BAR0_REGION_INDEX] = { .size = 256 },
-		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 64 * MIB },
+		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 64 * MIB, .prefetch = true },
 		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 256 },
 	},
 	[VIRTIO_RNG] = {
 		[VFIO_PCI_BAR1_REGION_INDEX] = { .size = 4 * KIB, .table = true },
-		[VFIO_PCI_BAR4_REGION_INDEX] = { .size = 16 * KIB },
+		[VFIO_PCI_BAR4_REGION_INDEX] = { .size = 16 * KIB, .prefetch = true },
 		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 4096 },
 	},
 	[XHCI] = {
@@ -81,19 +82,24 @@ static int full_info(int fd, unsigned int index, struct full_info *full)
 	return ioctl(fd, VFIO_DEVICE_GET_REGION_INFO, full) ? -errno : 0;
 }
 
-/* NULL: all of the region can be mapped, if any. */
-static struct vfio_region_info_cap_sparse_mmap *sparse(struct full_info *full)
+static void *find_cap(struct full_info *full, uint16_t id)
 {
 	uint32_t at = full->info.cap_offset;
 
 	while (at) {
 		struct vfio_info_cap_header *cap = (void *)full + at;
 
-		if (cap->id == VFIO_REGION_INFO_CAP_SPARSE_MMAP)
-			return (void *)cap;
+		if (cap->id == id)
+			return cap;
 		at = cap->next;
 	}
 	return NULL;
+}
+
+/* NULL: all of the region can be mapped, if any. */
+static struct vfio_region_info_cap_sparse_mmap *sparse(struct full_info *full)
+{
+	return find_cap(full, VFIO_REGION_INFO_CAP_SPARSE_MMAP);
 }
 
 static uint64_t page_align(uint64_t size)
@@ -115,6 +121,15 @@ static bool may_map(struct full_info *full, uint64_t start, uint64_t end)
 			return true;
 	}
 	return !areas;
+}
+
+/* Where the region can be mapped write-combining; 0: not at all. */
+static uint64_t wc_offset(struct full_info *full)
+{
+	struct uvfio_region_info_cap_wc *cap;
+
+	cap = find_cap(full, UVFIO_REGION_INFO_CAP_WC);
+	return cap ? cap->offset : 0;
 }
 
 static bool can_map(int fd, uint64_t offset, uint64_t size)
@@ -383,6 +398,43 @@ TEST_F(info, what_it_says_can_be_mapped_is_what_can)
 	}
 	EXPECT_LT(0, mapped);
 	EXPECT_LT(0, refused);
+}
+
+/* Prefetchable BARs have a second place, which is for mmap() alone. */
+TEST_F(info, write_combining_is_for_prefetchable_bars)
+{
+	uint64_t size, at, value = 0;
+	struct full_info full;
+	unsigned int i;
+
+	for (i = 0; i <= VFIO_PCI_BAR5_REGION_INDEX; i++) {
+		ASSERT_EQ(0, full_info(self->dev.fd, i, &full));
+		at = wc_offset(&full);
+		size = page_align(full.info.size);
+		EXPECT_EQ(expected[variant->which][i].prefetch, at != 0);
+		if (at) {
+			EXPECT_LT(full.info.offset + full.info.size, at);
+			EXPECT_TRUE(can_map(self->dev.fd, at, size));
+			EXPECT_TRUE(can_map(self->dev.fd,
+					    at + size - PAGE_SIZE, PAGE_SIZE));
+			EXPECT_FALSE(can_map(self->dev.fd, at,
+					     size + PAGE_SIZE));
+			EXPECT_FALSE(can_map(self->dev.fd, at + size,
+					     PAGE_SIZE));
+			EXPECT_EQ(MAP_FAILED,
+				  mmap(NULL, PAGE_SIZE, PROT_READ, MAP_PRIVATE,
+				       self->dev.fd, at));
+		} else {
+			/* Where it would be. */
+			at = (uint64_t)(VFIO_PCI_NUM_REGIONS + i) << 40;
+			EXPECT_FALSE(can_map(self->dev.fd, at, PAGE_SIZE));
+		}
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(-1, pread(self->dev.fd, &value, 4, at));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(-1, pwrite(self->dev.fd, &value, 4, at));
+		EXPECT_EQ(EINVAL, errno);
+	}
 }
 
 TEST_F(info, only_shared_mappings_of_bars)
@@ -1020,6 +1072,43 @@ TEST_F(large, pieces_of_a_mapping)
 	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + 6 * WINDOW));
 	EXPECT_EQ(77, value);
 	munmap(map, LARGE_SIZE);
+}
+
+/* Two mappings of one memory: what one writes the other one reads. */
+TEST_F(large, write_combining_mapping_is_the_same)
+{
+	volatile void *wc;
+	uint32_t *map, value;
+	size_t i;
+
+	ASSERT_EQ(0, uvfio_bar_map_wc(self->dev.fd, VFIO_PCI_BAR2_REGION_INDEX,
+				      0, LARGE_SIZE, &wc));
+	map = large_map(self->dev.fd, self->base, NULL);
+	ASSERT_NE(NULL, map);
+
+	EXPECT_GE(LARGE_SIZE / WINDOW + 1 + FAULT_SLACK,
+		  number_pages((void *)wc, 4000000));
+	uvfio_wc_flush();
+	for (i = 0; i < LARGE_SIZE; i += PAGE_SIZE)
+		ASSERT_EQ(4000000 + i / PAGE_SIZE, map[i / 4]);
+	number_pages(map, 5000000);
+	for (i = 0; i < LARGE_SIZE; i += PAGE_SIZE)
+		ASSERT_EQ(5000000 + i / PAGE_SIZE, uvfio_read32(wc, i));
+
+	/* Both follow the state of the device. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	EXPECT_TRUE(read_faults((void *)wc, NULL));
+	EXPECT_TRUE(write_faults(map, 0));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_FALSE(read_faults((void *)wc, &value));
+	EXPECT_EQ(5000000, value);
+
+	ASSERT_EQ(0, munmap((void *)wc, LARGE_SIZE));
+	EXPECT_FALSE(read_faults(map, NULL));
+	munmap(map, LARGE_SIZE);
+	EXPECT_EQ(-EINVAL, uvfio_bar_map_wc(self->dev.fd,
+					    VFIO_PCI_BAR0_REGION_INDEX, 0,
+					    PAGE_SIZE, &wc));
 }
 
 /* The other BAR, of 256 bytes, on a page of its own; its first register keeps. */
