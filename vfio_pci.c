@@ -44,16 +44,16 @@ static u16 command_read(struct uvfio_dev *udev)
 
 /*
  * A device that its user made reset itself has forgotten its addresses; it must
- * not come back at others. For whoever is about to turn decoding on; while it is
- * on, nothing was forgotten.
+ * not come back at others. For whoever is about to turn decoding on; while @command
+ * has it on, nothing was forgotten.
  */
-static void bars_restore(struct uvfio_dev *udev)
+static void bars_restore(struct uvfio_dev *udev, u16 command)
 {
 	unsigned int i;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	if (command_read(udev) & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY))
+	if (command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY))
 		return;
 	for (i = 0; i < PCI_STD_NUM_BARS; i++)
 		pci_write_config_dword(udev->pdev, PCI_BASE_ADDRESS_0 + 4 * i,
@@ -65,7 +65,7 @@ static u16 decode_on(struct uvfio_dev *udev)
 {
 	u16 command = command_read(udev);
 
-	bars_restore(udev);
+	bars_restore(udev, command);
 	command_update(udev, 0, PCI_COMMAND_MEMORY);
 	return command & PCI_COMMAND_MEMORY;
 }
@@ -76,16 +76,21 @@ static void decode_as(struct uvfio_dev *udev, u16 before)
 		command_update(udev, PCI_COMMAND_MEMORY, 0);
 }
 
-/* What of BARs can be reached now, after anything that may have changed it. */
-static void decodes_update(struct uvfio_dev *udev)
+/* What of BARs can be reached with this command register. */
+static void decodes_set(struct uvfio_dev *udev, u16 command)
 {
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	udev->decodes = 0;
-	if (!uvfio_gate(udev) && !udev->in_reset &&
-	    udev->pdev->current_state == PCI_D0)
-		udev->decodes = uvfio_config_command(udev) &
-				(PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+	if (udev->in_reset || udev->pdev->current_state != PCI_D0)
+		command = 0;
+	udev->decodes = command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+}
+
+/* The same after something else than the user may have changed it. */
+static void decodes_update(struct uvfio_dev *udev)
+{
+	if (!uvfio_gate(udev))
+		decodes_set(udev, uvfio_config_command(udev));
 }
 
 /* The user writes the command register. */
@@ -101,17 +106,18 @@ static void command_write(struct uvfio_dev *udev, u16 value)
 	if (!(value & PCI_COMMAND_MEMORY))
 		uvfio_bars_zap(udev);
 
-	bars_restore(udev);
+	/* cmd_lock is for the one bit that handlers change: it is made anew. */
+	command = command_read(udev);
+	bars_restore(udev, command);
 	spin_lock_irqsave(&udev->cmd_lock, flags);
 	udev->intx_disabled = value & PCI_COMMAND_INTX_DISABLE;
-	command = command_read(udev);
 	command &= ~(theirs | PCI_COMMAND_INTX_DISABLE);
 	command |= value & theirs;
 	if (uvfio_intx_disabled(udev))
 		command |= PCI_COMMAND_INTX_DISABLE;
 	pci_write_config_word(udev->pdev, PCI_COMMAND, command);
 	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-	decodes_update(udev);
+	decodes_set(udev, value);
 }
 
 /* Power */
