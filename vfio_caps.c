@@ -64,6 +64,7 @@ struct cap {
 #endif
 };
 
+#define SECPCI_LANE_ERRORS	8	/* not in pci_regs.h */
 #define ALL		0xffffffffU
 
 /* The header, type 0: PCI 3.0, 6.1 and 6.2; PCIe 4.0, 7.5.1 */
@@ -151,9 +152,20 @@ static const struct cap_row msix_rows[] = {
 	{}
 };
 
+#define PCIX_W1C	(PCI_X_STATUS_SPL_DISC | PCI_X_STATUS_UNX_SPL | \
+			 PCI_X_STATUS_SPL_ERR)
+
+static const struct cap_row pcix_rows[] = {
+	{ PCI_X_STATUS, 4, .read = ALL, .w1c = PCIX_W1C,
+	  DOC("PCI-X Status", "read-only") },
+	{}
+};
+
 #define DEVCTL_VIRT	(PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_BCR_FLR)
 #define DEVSTA_W1C	(PCI_EXP_DEVSTA_CED | PCI_EXP_DEVSTA_NFED | \
 			 PCI_EXP_DEVSTA_FED | PCI_EXP_DEVSTA_URD)
+#define LNKSTA_W1C	(PCI_EXP_LNKSTA_LBMS | PCI_EXP_LNKSTA_LABS)
+#define LNKSTA2_W1C	0x0020	/* Link Equalization Request */
 #define DEVCTL2_WRITE	(PCI_EXP_DEVCTL2_COMP_TIMEOUT | \
 			 PCI_EXP_DEVCTL2_COMP_TMOUT_DIS)
 
@@ -165,8 +177,12 @@ static const struct cap_row exp_rows[] = {
 	{ PCI_EXP_DEVSTA, 2, .read = ALL, .write = DEVSTA_W1C,
 	  .w1c = DEVSTA_W1C,
 	  DOC("Device Status", "errors detected by the device itself, for its driver to clear") },
+	{ PCI_EXP_LNKSTA, 2, .read = ALL, .w1c = LNKSTA_W1C,
+	  DOC("Link Status", "read-only") },
 	{ PCI_EXP_DEVCTL2, 2, .read = ALL, .write = DEVCTL2_WRITE,
 	  DOC("Device Control 2", "Completion Timeout is the user's; atomic operations, ordering, LTR and OBFF need the path's consent") },
+	{ PCI_EXP_LNKSTA2, 2, .read = ALL, .w1c = LNKSTA2_W1C,
+	  DOC("Link Status 2", "read-only") },
 	{}
 };
 
@@ -237,7 +253,7 @@ static const struct cap std_caps[] = {
 	  DOC("MSI", "") },
 	{ PCI_CAP_ID_CHSWP, 4, .hidden = true,
 	  DOC("CompactPCI Hot Swap", "the slot's, not the device's") },
-	{ PCI_CAP_ID_PCIX, PCI_CAP_PCIX_SIZEOF_V0, .length = pcix_length,
+	{ PCI_CAP_ID_PCIX, PCI_CAP_PCIX_SIZEOF_V0, .length = pcix_length, .rows = pcix_rows,
 	  DOC("PCI-X", "read-only: what a device may do to a shared bus is the kernel's") },
 	{ PCI_CAP_ID_HT, 4, .lock = true,
 	  DOC("HyperTransport", "the type and the first register, read-only: its blocks route interrupts and links") },
@@ -268,9 +284,23 @@ static const struct cap std_caps[] = {
 
 /* Extended capabilities: PCIe 4.0, 7.6 to 7.9 */
 
+static const struct cap_row err_rows[] = {
+	{ PCI_ERR_UNCOR_STATUS, 4, .read = ALL, .w1c = ALL,
+	  DOC("Uncorrectable Error Status", "read-only") },
+	{ PCI_ERR_COR_STATUS, 4, .read = ALL, .w1c = ALL,
+	  DOC("Correctable Error Status", "read-only") },
+	{}
+};
+
 static const struct cap_row pwr_rows[] = {
 	{ PCI_PWR_DSR, 1, .read = ALL, .write = ALL,
 	  DOC("Data Select", "it selects what Data shows") },
+	{}
+};
+
+static const struct cap_row secpci_rows[] = {
+	{ SECPCI_LANE_ERRORS, 4, .read = ALL, .w1c = ALL,
+	  DOC("Lane Error Status", "read-only") },
 	{}
 };
 
@@ -325,7 +355,7 @@ static u32 tph_length(const struct uvfio_caps_walk *walk, u32 pos)
 }
 
 static const struct cap ext_caps[] = {
-	{ PCI_EXT_CAP_ID_ERR, PCI_ERR_ROOT_COMMAND,
+	{ PCI_EXT_CAP_ID_ERR, PCI_ERR_ROOT_COMMAND, .rows = err_rows,
 	  DOC("Advanced Error Reporting", "read-only: the kernel finds the source of errors with it") },
 	{ PCI_EXT_CAP_ID_VC, PCI_CAP_VC_BASE_SIZEOF, .length = vc_length,
 	  DOC("Virtual Channel", "read-only: the other end of the link is the kernel's; arbitration tables are not shown") },
@@ -377,7 +407,7 @@ static const struct cap ext_caps[] = {
 	  DOC("TPH Requester", "read-only: steering tags name caches of the host") },
 	{ PCI_EXT_CAP_ID_LTR, PCI_EXT_CAP_LTR_SIZEOF,
 	  DOC("Latency Tolerance Reporting", "read-only: the platform's budget") },
-	{ PCI_EXT_CAP_ID_SECPCI, 12,
+	{ PCI_EXT_CAP_ID_SECPCI, 12, .rows = secpci_rows,
 	  DOC("Secondary PCI Express", "link, read-only; lane equalization is not shown") },
 	{ PCI_EXT_CAP_ID_PMUX, 4, .hidden = true,
 	  DOC("Protocol Multiplexing", "of the link") },

@@ -174,6 +174,8 @@ static enum uvfio_config_todo todo_after(struct uvfio_dev *udev, u32 off,
 		return mask & PCI_PM_CTRL_STATE_MASK ? UVFIO_CONFIG_POWER :
 						       UVFIO_CONFIG_DONE;
 	case UVFIO_REG_VPD:
+		if (!(mask >> 16))
+			return UVFIO_CONFIG_DONE;
 		/* The upper byte starts a transaction; see the table on F = 1. */
 		reg->value &= ~((u32)PCI_VPD_ADDR_F << 16);
 		*arg = reg->value >> 16;
@@ -530,17 +532,21 @@ static ssize_t config_permit_write(struct file *file, struct kobject *kobj,
 {
 	struct uvfio_dev *udev = container_of(kobj_to_dev(kobj),
 					      struct uvfio_dev, dev);
+	size_t written = len;
 	char line[64];
 	int ret;
 
 	/* One line, in one write: half a line would permit something else. */
-	if (pos || len >= sizeof(line) || memchr(buf, 0, len))
+	if (len && buf[len - 1] == '\n')
+		len--;
+	if (pos || len >= sizeof(line) || memchr(buf, 0, len) ||
+	    memchr(buf, '\n', len))
 		return -EINVAL;
 	memcpy(line, buf, len);
 	line[len] = 0;
 
 	ret = permit_write(udev, line);
-	return ret ?: len;
+	return ret ?: written;
 }
 
 /* In lines of one length, so the one that @pos is in can be found. */

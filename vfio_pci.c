@@ -161,10 +161,18 @@ static void power_up(struct uvfio_dev *udev)
 	udev->power_restore = false;
 }
 
-/*
- * The kernel makes the transition: it knows the delays, and which are possible.
- * Those from one low-power state to another go through D0.
- */
+/* From a low-power state it goes to a lower one or back to D0, and no other way. */
+static bool power_reachable(struct pci_dev *pdev, pci_power_t state)
+{
+	if (state == PCI_D0)
+		return true;
+	if ((state == PCI_D1 && !pdev->d1_support) ||
+	    (state == PCI_D2 && !pdev->d2_support))
+		return false;
+	return (__force int)state > (__force int)pdev->current_state;
+}
+
+/* The kernel makes the transition: it knows the delays. */
 static void power_set(struct uvfio_dev *udev, pci_power_t state)
 {
 	struct pci_dev *pdev = udev->pdev;
@@ -173,12 +181,12 @@ static void power_set(struct uvfio_dev *udev, pci_power_t state)
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
 	if (state == pdev->current_state || !pdev->pm_cap ||
-	    !pci_device_is_present(pdev))
+	    !power_reachable(pdev, state) || !pci_device_is_present(pdev))
 		return;
 
-	if (pdev->current_state != PCI_D0)
+	if (state == PCI_D0)
 		power_up(udev);
-	if (state != PCI_D0)
+	else
 		power_down(udev, state);
 	uvfio_config_set_power(udev, pdev->current_state);
 	decodes_update(udev);
@@ -317,7 +325,6 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 		memory = decode_on(udev);
 		uvfio_irqs_disable(udev);
 		decode_as(udev, memory);
-		udev->intx_disabled = false;	/* no line, nobody reads it */
 	}
 	if (pci_device_is_present(udev->pdev))
 		pci_wait_for_pending_transaction(udev->pdev);
@@ -348,6 +355,7 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 
 	pristine_restore(udev);
 	uvfio_config_reset(udev);
+	udev->intx_disabled = false;	/* no line, nobody reads it */
 	return domain;
 }
 
