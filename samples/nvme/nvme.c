@@ -2,7 +2,7 @@
 /*
  * A small NVMe driver in user space, made to be read and copied.
  *
- * The order of things in nvme_open() is that of any driver on /dev/vfioN: open,
+ * The order of things here is that of any driver on /dev/vfioN: open,
  * attach to a domain, look at the device, map registers, map memory, connect
  * interrupts, and only then let the device act. There is no clean-up order to
  * get right: when the descriptor is closed, or the process killed, the kernel
@@ -277,7 +277,6 @@ unsigned long long nvme_interrupts(struct nvme *nvme)
 
 static int open_device(struct nvme *nvme, const char *path)
 {
-	uint32_t class;
 	int ret;
 
 	nvme->device = uvfio_open(path);
@@ -290,6 +289,13 @@ static int open_device(struct nvme *nvme, const char *path)
 		return fail(ret, "not a device of uvfio");
 	if (ret)
 		return fail(ret, "attach to a domain (the kernel log says why)");
+	return 0;
+}
+
+static int check_device(struct nvme *nvme)
+{
+	uint32_t class;
+	int ret;
 
 	ret = uvfio_config_read32(nvme->device, PCI_CLASS_REVISION, &class);
 	if (ret)
@@ -536,9 +542,18 @@ static int create_io_queues(struct nvme *nvme)
 	return run(nvme, &nvme->admin, &commands, "create the submission queue");
 }
 
-int nvme_open(struct nvme *nvme, const char *path)
+static void init(struct nvme *nvme, int device)
+{
+	memset(nvme, 0, sizeof(*nvme));
+	nvme->device = device;
+	nvme->admin.eventfd = -1;
+	nvme->io.eventfd = -1;
+}
+
+static int start(struct nvme *nvme)
 {
 	int (*const steps[])(struct nvme *nvme) = {
+		check_device,
 		map_registers,
 		map_memory,
 		connect_interrupts,
@@ -548,15 +563,26 @@ int nvme_open(struct nvme *nvme, const char *path)
 		NULL
 	};
 	unsigned int i;
-	int ret;
+	int ret = 0;
 
-	memset(nvme, 0, sizeof(*nvme));
-	nvme->admin.eventfd = -1;
-	nvme->io.eventfd = -1;
-	ret = open_device(nvme, path);
 	for (i = 0; !ret && steps[i]; i++)
 		ret = steps[i](nvme);
 	return ret;
+}
+
+int nvme_open(struct nvme *nvme, const char *path)
+{
+	int ret;
+
+	init(nvme, -1);
+	ret = open_device(nvme, path);
+	return ret ? ret : start(nvme);
+}
+
+int nvme_start(struct nvme *nvme, int device)
+{
+	init(nvme, device);
+	return start(nvme);
 }
 
 /*

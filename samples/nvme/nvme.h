@@ -148,6 +148,12 @@ struct nvme {
  * follow a failed nvme_open() and a failed command alike.
  */
 int nvme_open(struct nvme *nvme, const char *path);
+
+/*
+ * The same for a device that was opened and attached by someone else; from now
+ * on nvme_close() closes it.
+ */
+int nvme_start(struct nvme *nvme, int device);
 void nvme_close(struct nvme *nvme);
 
 /* The memory of data buffer 0 .. NVME_BUFFERS - 1: a page, holds a block. */
