@@ -250,6 +250,27 @@ int device_prepare(enum which which, struct device *dev)
 	return device_give(dev->node, TEST_UID);
 }
 
+/* The bound device's config_permit; who has it open is root from then on. */
+int permit_open(const struct device *dev)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/uvfio/%s/config_permit",
+		 dev->bdf, strrchr(dev->node, '/') + 1);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int permit_write(int permit, uint32_t off, uint32_t read, uint32_t write)
+{
+	char line[64];
+	int len;
+
+	len = snprintf(line, sizeof(line), "%x %x %x\n", off, read, write);
+	return pwrite(permit, line, len, 0) == len ? 0 : -errno;
+}
+
 int device_open(struct device *dev)
 {
 	dev->fd = uvfio_open(dev->node);

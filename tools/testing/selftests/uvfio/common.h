@@ -62,6 +62,8 @@ int device_bind(const char *bdf, const char *driver);
 int device_give(const char *node, uid_t uid);
 bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
+int permit_open(const struct device *dev);
+int permit_write(int permit, uint32_t off, uint32_t read, uint32_t write);
 int kmsg_open(void);
 long pages_pinned(void);
 
