@@ -571,10 +571,11 @@ static bool cap_show(struct uvfio_caps_walk *walk, u32 pos, u32 limit,
 	return true;
 }
 
-static void found(struct uvfio_caps_walk *walk, u32 pos)
+static void found(struct uvfio_caps_walk *walk, u32 pos, u32 header)
 {
 	walk->regs[pos / 4].start = true;
-	walk->found[walk->num_found++] = pos;
+	walk->found[walk->num_found].pos = pos;
+	walk->found[walk->num_found++].header = header;
 }
 
 /*
@@ -593,8 +594,7 @@ static void find_std_caps(struct uvfio_caps_walk *walk)
 		header = dword(walk, pos);
 		if ((header & 0xff) == 0xff)
 			break;
-		found(walk, pos);
-		walk->regs[pos / 4].value = header & 0xff;
+		found(walk, pos, header);
 		pos = header >> 8 & 0xfc;
 	}
 }
@@ -606,11 +606,10 @@ static void link_std_caps(struct uvfio_caps_walk *walk)
 	unsigned int i, shift = 0;
 
 	for (i = 0; i < walk->num_found; i++) {
-		u32 pos = walk->found[i];
+		u32 pos = walk->found[i].pos;
+		u32 id = walk->found[i].header & 0xff;
 		struct uvfio_reg *reg = &walk->regs[pos / 4];
-		u16 id = reg->value;
 
-		reg->value = 0;
 		if (cap_show(walk, pos, PCI_CFG_SPACE_SIZE,
 			     cap_find(std_caps, ARRAY_SIZE(std_caps), id))) {
 			*link |= pos << shift;
@@ -634,8 +633,7 @@ static void find_ext_caps(struct uvfio_caps_walk *walk)
 		header = dword(walk, pos);
 		if (!header || header == ALL)
 			break;
-		found(walk, pos);
-		walk->regs[pos / 4].value = header & 0xfffff;
+		found(walk, pos, header);
 		pos = PCI_EXT_CAP_NEXT(header);
 	}
 }
@@ -647,11 +645,10 @@ static void link_ext_caps(struct uvfio_caps_walk *walk)
 	unsigned int i;
 
 	for (i = 0; i < walk->num_found; i++) {
-		u32 pos = walk->found[i];
+		u32 pos = walk->found[i].pos;
+		u32 header = walk->found[i].header & 0xfffff;
 		struct uvfio_reg *reg = &walk->regs[pos / 4];
-		u32 header = reg->value;
 
-		reg->value = 0;
 		if (cap_show(walk, pos, walk->size,
 			     cap_find(ext_caps, ARRAY_SIZE(ext_caps),
 				      PCI_EXT_CAP_ID(header)))) {

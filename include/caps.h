@@ -83,8 +83,11 @@ struct uvfio_caps_walk {
 	bool hide_msix;
 	unsigned int rejected;
 
-	/* private: positions in the order of the list that is being walked */
-	u16 found[UVFIO_MAX_EXT_CAPS];
+	/* private: in the order of the list that is being walked */
+	struct {
+		u32 header;
+		u16 pos;
+	} found[UVFIO_MAX_EXT_CAPS];
 	unsigned int num_found;
 };
 
