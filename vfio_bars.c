@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * BARs: what of them a user has, read(), write() and mmap() of it.
+ * BARs: what of them a user has, read(), write() and mmap() of it. The expansion
+ * ROM is one more of them, for read() alone.
  *
  * Whoever reaches a BAR holds mem_rwsem for read, and looks at the state first:
  * decoding off, reset and revocation all change it under mem_rwsem for write and
@@ -117,12 +118,13 @@ int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		info->size = uvfio_config_size(udev, index);
-	else if (index <= VFIO_PCI_BAR5_REGION_INDEX)
+	else
 		info->size = uvfio_bar_size(udev, index);
 
 	if (info->size)
-		info->flags = VFIO_REGION_INFO_FLAG_READ |
-			      VFIO_REGION_INFO_FLAG_WRITE;
+		info->flags = VFIO_REGION_INFO_FLAG_READ;
+	if (info->size && index != VFIO_PCI_ROM_REGION_INDEX)
+		info->flags |= VFIO_REGION_INFO_FLAG_WRITE;
 	return index <= VFIO_PCI_BAR5_REGION_INDEX ?
 		bar_map_info(udev, cmd, index) : 0;
 }
@@ -146,7 +148,9 @@ static void __iomem *bar_io(struct uvfio_dev *udev, unsigned int index)
 	if (io)
 		return io;
 
-	io = pci_iomap(udev->pdev, index, 0);
+	/* pci_iomap() is for BARs only. */
+	io = index == PCI_ROM_RESOURCE ? ioremap(bar->start, bar->len) :
+					 pci_iomap(udev->pdev, index, 0);
 	if (io && cmpxchg(&bar->io, NULL, io)) {
 		pci_iounmap(udev->pdev, io);
 		io = READ_ONCE(bar->io);
@@ -157,7 +161,7 @@ static void __iomem *bar_io(struct uvfio_dev *udev, unsigned int index)
 /* The widest naturally aligned access at @off of at most @len bytes. */
 static size_t access_width(const struct uvfio_bar *bar, u64 off, size_t len)
 {
-	size_t width = bar->port ? 4 : 8;
+	size_t width = bar->width;
 
 	while (width > len || off % width)
 		width /= 2;
@@ -228,6 +232,38 @@ int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 			iowrite8(*(u8 *)buf, io + off);
 	}
 	return 0;
+}
+
+/* The expansion ROM */
+
+/*
+ * A device may have one address decoder for its ROM and a BAR. So nobody may reach
+ * a BAR while the ROM answers: whoever touches a mapping waits for mem_rwsem in the
+ * fault.
+ */
+int uvfio_rom_read(struct uvfio_dev *udev, unsigned int index, u64 off,
+		   void *buf, size_t len)
+{
+	int ret;
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	if (!bar_decodes(udev, &udev->bars[index]))
+		return -EIO;
+
+	uvfio_bars_zap(udev);
+	if (pci_enable_rom(udev->pdev))
+		return -EIO;
+	ret = uvfio_bar_read(udev, index, off, buf, len);
+	pci_disable_rom(udev->pdev);
+	return ret;
+}
+
+/* It is for reading. */
+int uvfio_rom_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+		    const void *buf, size_t len)
+{
+	return -EINVAL;
 }
 
 /* mmap() */
@@ -469,10 +505,44 @@ static void bars_request(struct uvfio_dev *udev)
 		bar->start = pci_resource_start(pdev, i);
 		bar->len = len;
 		bar->port = !(flags & IORESOURCE_MEM);
+		bar->width = bar->port ? 4 : 8;
 		bar->prefetchable = flags & IORESOURCE_PREFETCH;
 		bar->mappable = !bar->port &&
 				bar_own_pages(bar, &pdev->resource[i]);
 	}
+}
+
+/*
+ * A copy of the ROM that firmware has made in memory stands where several devices
+ * may have one: what of it is this device's cannot be told.
+ */
+static const char *rom_request(struct uvfio_dev *udev)
+{
+	struct resource *res = &udev->pdev->resource[PCI_ROM_RESOURCE];
+	struct uvfio_bar *rom = &udev->bars[PCI_ROM_RESOURCE];
+
+	if (res->flags & IORESOURCE_ROM_SHADOW)
+		return "is a copy in memory";
+	if (!res->parent && pci_assign_resource(udev->pdev, PCI_ROM_RESOURCE))
+		return "has no room";
+	if (!request_mem_region(res->start, resource_size(res), "uvfio"))
+		return "is in use (see /proc/iomem)";
+
+	rom->start = res->start;
+	rom->len = resource_size(res);
+	rom->width = 4;
+	return NULL;
+}
+
+static void rom_release(struct uvfio_dev *udev)
+{
+	struct uvfio_bar *rom = &udev->bars[PCI_ROM_RESOURCE];
+
+	if (!rom->len)
+		return;
+	if (rom->io)
+		iounmap(rom->io);
+	release_mem_region(rom->start, rom->len);
 }
 
 void uvfio_bars_release(struct uvfio_dev *udev)
@@ -490,6 +560,7 @@ void uvfio_bars_release(struct uvfio_dev *udev)
 			release_resource(&bar->rest);
 		pci_release_region(udev->pdev, i);
 	}
+	rom_release(udev);
 }
 
 /*
@@ -526,6 +597,13 @@ static void msix_locate(struct uvfio_dev *udev)
 /* Claims what the device has of BARs for its user; what is in use is left out. */
 void uvfio_bars_claim(struct uvfio_dev *udev)
 {
+	const char *missing = NULL;
+
 	bars_request(udev);
 	msix_locate(udev);
+	if (pci_resource_len(udev->pdev, PCI_ROM_RESOURCE))
+		missing = rom_request(udev);
+	if (missing)
+		pci_info(udev->pdev, "the expansion ROM %s: its user will not have it\n",
+			 missing);
 }

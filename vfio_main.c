@@ -331,6 +331,7 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 /* Everything here is called with mem_rwsem held for read and past the gate. */
 struct uvfio_region {
 	bool control;		/* but write() with device_lock and no mem_rwsem */
+	bool exclusive;		/* but read() with mem_rwsem held for write */
 	u64 (*size)(struct uvfio_dev *udev, unsigned int index);
 	int (*read)(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    void *buf, size_t len);
@@ -340,7 +341,7 @@ struct uvfio_region {
 		    struct vm_area_struct *vma);
 };
 
-#define BAR_REGION { false, uvfio_bar_size, uvfio_bar_read, \
+#define BAR_REGION { false, false, uvfio_bar_size, uvfio_bar_read, \
 		     uvfio_bar_write, uvfio_bar_mmap }
 
 #define WC_REGION { .mmap = uvfio_bar_mmap }
@@ -352,6 +353,12 @@ static const struct uvfio_region uvfio_regions[UVFIO_NUM_REGIONS] = {
 	[VFIO_PCI_BAR3_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR4_REGION_INDEX] = BAR_REGION,
 	[VFIO_PCI_BAR5_REGION_INDEX] = BAR_REGION,
+	[VFIO_PCI_ROM_REGION_INDEX] = {
+		.exclusive = true,
+		.size = uvfio_bar_size,
+		.read = uvfio_rom_read,
+		.write = uvfio_rom_write,
+	},
 	[VFIO_PCI_CONFIG_REGION_INDEX] = {
 		.control = true,
 		.size = uvfio_config_size,
@@ -377,13 +384,13 @@ static const struct uvfio_region *region_at(loff_t pos, unsigned int *index)
 	return &uvfio_regions[*index];
 }
 
-static int region_access(const struct uvfio_region *region,
-			 struct uvfio_dev *udev, unsigned int index, u64 off,
-			 void *buf, size_t len, bool write)
+static int __region_access(const struct uvfio_region *region,
+			   struct uvfio_dev *udev, unsigned int index, u64 off,
+			   void *buf, size_t len, bool write)
 {
 	int ret;
 
-	guard(rwsem_read)(&udev->mem_rwsem);
+	lockdep_assert_held(&udev->mem_rwsem);
 	ret = uvfio_gate(udev);
 	if (ret)
 		return ret;
@@ -391,6 +398,22 @@ static int region_access(const struct uvfio_region *region,
 		return -EIO;
 	return write ? region->write(udev, index, off, buf, len) :
 		       region->read(udev, index, off, buf, len);
+}
+
+static int region_access(const struct uvfio_region *region,
+			 struct uvfio_dev *udev, unsigned int index, u64 off,
+			 void *buf, size_t len, bool write)
+{
+	guard(rwsem_read)(&udev->mem_rwsem);
+	return __region_access(region, udev, index, off, buf, len, write);
+}
+
+static int region_exclusive_read(const struct uvfio_region *region,
+				 struct uvfio_dev *udev, unsigned int index,
+				 u64 off, void *buf, size_t len)
+{
+	guard(rwsem_write)(&udev->mem_rwsem);
+	return __region_access(region, udev, index, off, buf, len, false);
 }
 
 static int region_control_write(const struct uvfio_region *region,
@@ -415,6 +438,8 @@ static int region_turn(const struct uvfio_region *region,
 {
 	if (write && region->control)
 		return region_control_write(region, udev, index, off, buf, len);
+	if (!write && region->exclusive)
+		return region_exclusive_read(region, udev, index, off, buf, len);
 	return region_access(region, udev, index, off, buf, len, write);
 }
 

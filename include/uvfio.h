@@ -78,11 +78,15 @@
 struct uvfio_domain;
 struct uvfio_reg;
 
-/* A Base Address Register as the user sees it; @len 0: absent or claimed. */
+/*
+ * A Base Address Register, or that of the expansion ROM, as the user sees it; @len
+ * 0: absent, or taken.
+ */
 struct uvfio_bar {
 	resource_size_t start, len;
 	bool port;		/* I/O space */
 	bool prefetchable;	/* may be mapped write-combining */
+	u8 width;		/* of accesses at most */
 	bool mappable;		/* memory space, on pages of its own */
 	struct resource rest;	/* of the last page; no parent: not needed */
 	void __iomem *io;	/* set on first access, until remove */
@@ -122,7 +126,7 @@ struct uvfio_dev {
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
-	struct uvfio_bar bars[PCI_STD_NUM_BARS];
+	struct uvfio_bar bars[PCI_ROM_RESOURCE + 1];
 	int msix_bar;				/* -1: none */
 	u32 msix_table;				/* its register that says so */
 	u64 msix_start, msix_end;		/* bytes of the table, end exclusive */
@@ -215,6 +219,10 @@ int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    const void *buf, size_t len);
 int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int region,
 		   struct vm_area_struct *vma);
+int uvfio_rom_read(struct uvfio_dev *udev, unsigned int index, u64 off,
+		   void *buf, size_t len);
+int uvfio_rom_write(struct uvfio_dev *udev, unsigned int index, u64 off,
+		    const void *buf, size_t len);
 
 /* vfio_config.c */
 

@@ -8,7 +8,9 @@
  * only. NVMe and e1000e have an MSI-X table to keep the user away from.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -20,6 +22,7 @@
 
 #define KIB	1024
 #define MIB	(1024UL * KIB)
+#define ROM_SIZE	(256 * KIB)	/* of the e1000e */
 
 /* QEMU's devices as they are, by region index; absent ones have no size. */
 static const struct {
@@ -46,6 +49,7 @@ static const struct {
 		[VFIO_PCI_BAR1_REGION_INDEX] = { .size = 128 * KIB },
 		[VFIO_PCI_BAR2_REGION_INDEX] = { .size = 32, .port = true },
 		[VFIO_PCI_BAR3_REGION_INDEX] = { .size = 16 * KIB },
+		[VFIO_PCI_ROM_REGION_INDEX] = { .size = ROM_SIZE },
 		[VFIO_PCI_CONFIG_REGION_INDEX] = { .size = 4096 },
 	},
 	[IVSHMEM] = {
@@ -214,15 +218,14 @@ TEST_F(info, is_true)
 	bool mappable;
 
 	for (i = 0; i < VFIO_PCI_NUM_REGIONS; i++) {
-		if (i == VFIO_PCI_ROM_REGION_INDEX ||
-		    i == VFIO_PCI_VGA_REGION_INDEX)
+		if (i == VFIO_PCI_VGA_REGION_INDEX)
 			continue;
 		ASSERT_EQ(0, uvfio_region(self->dev.fd, i, &info));
 		EXPECT_EQ(i, info.index);
 		EXPECT_EQ(expected[variant->which][i].size, info.size);
 		EXPECT_EQ(info.size != 0,
 			  !!(info.flags & VFIO_REGION_INFO_FLAG_READ));
-		EXPECT_EQ(info.size != 0,
+		EXPECT_EQ(info.size && i != VFIO_PCI_ROM_REGION_INDEX,
 			  !!(info.flags & VFIO_REGION_INFO_FLAG_WRITE));
 		mappable = info.size && i <= VFIO_PCI_BAR5_REGION_INDEX &&
 			   !expected[variant->which][i].port &&
@@ -296,7 +299,8 @@ TEST_F(info, nothing_is_behind_the_end)
 		EXPECT_EQ(EINVAL, errno);
 
 		memset(bytes, 0, sizeof(bytes));
-		EXPECT_EQ(4, pwrite(self->dev.fd, bytes, 16, end - 4));
+		EXPECT_EQ(i == VFIO_PCI_ROM_REGION_INDEX ? -1 : 4,
+			  pwrite(self->dev.fd, bytes, 16, end - 4));
 		EXPECT_EQ(-1, pwrite(self->dev.fd, bytes, 4, end));
 		EXPECT_EQ(EINVAL, errno);
 	}
@@ -1130,6 +1134,171 @@ TEST_F(large, small_bar_is_a_page_in_a_mapping)
 	/* Behind it is nothing, but nothing that faults. */
 	EXPECT_FALSE(read_faults(map + PAGE_SIZE / 4 - 1, NULL));
 	munmap(map, PAGE_SIZE);
+}
+
+/* The expansion ROM, as the e1000e has one. */
+
+FIXTURE(rom)
+{
+	struct device dev;
+	uint64_t base;
+	uint8_t *seen;
+	uint8_t *known;		/* as root sees it */
+	size_t known_size;	/* the image in it, not all of it */
+};
+
+static size_t read_sysfs_rom(const char *bdf, uint8_t *rom)
+{
+	char path[PATH_MAX];
+	size_t size = 0;
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/rom", bdf);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1", 1) != 1 || lseek(fd, 0, SEEK_SET))
+		return 0;
+	do {
+		size += n;
+		n = read(fd, rom + size, ROM_SIZE - size);
+	} while (n > 0);
+	close(fd);
+	return n ? 0 : size;
+}
+
+FIXTURE_SETUP(rom)
+{
+	struct vfio_region_info info;
+
+	self->seen = dma_alloc(ROM_SIZE);
+	self->known = dma_alloc(ROM_SIZE);
+	ASSERT_NE(NULL, self->seen);
+	ASSERT_NE(NULL, self->known);
+	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
+	self->known_size = read_sysfs_rom(self->dev.bdf, self->known);
+	ASSERT_LT(1024, self->known_size);
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_ROM_REGION_INDEX,
+				  &info));
+	self->base = info.offset;
+}
+
+FIXTURE_TEARDOWN(rom)
+{
+	device_close(&self->dev);
+	dma_free(self->seen, ROM_SIZE);
+	dma_free(self->known, ROM_SIZE);
+}
+
+static bool rom_decodes(const struct device *dev)
+{
+	return raw_read32(dev, PCI_ROM_ADDRESS) & PCI_ROM_ADDRESS_ENABLE;
+}
+
+TEST_F(rom, is_the_devices)
+{
+	uint8_t bytes[300];
+	size_t start, len;
+
+	ASSERT_EQ((ssize_t)ROM_SIZE, pread(self->dev.fd, self->seen, ROM_SIZE,
+					   self->base));
+	EXPECT_EQ(0x55, self->seen[0]);
+	EXPECT_EQ(0xaa, self->seen[1]);
+	EXPECT_EQ(0, memcmp(self->seen, self->known, self->known_size));
+	EXPECT_FALSE(rom_decodes(&self->dev));
+
+	for (start = 0; start < 16; start++) {
+		for (len = 1; len <= sizeof(bytes); len += 7) {
+			ASSERT_EQ((ssize_t)len, pread(self->dev.fd, bytes, len,
+						      self->base + start));
+			EXPECT_EQ(0, memcmp(bytes, self->known + start, len));
+		}
+	}
+	EXPECT_FALSE(rom_decodes(&self->dev));
+}
+
+TEST_F(rom, is_read_only)
+{
+	uint32_t value = 0, before;
+
+	ASSERT_EQ(4, pread(self->dev.fd, &before, 4, self->base));
+	EXPECT_EQ(-1, pwrite(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, pwrite(self->dev.fd, self->known, 512, self->base));
+	EXPECT_EQ(EINVAL, errno);
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(before, value);
+	EXPECT_FALSE(rom_decodes(&self->dev));
+}
+
+TEST_F(rom, needs_memory_decoding)
+{
+	uint32_t value;
+
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_IO,
+				   PCI_COMMAND_MEMORY));
+	EXPECT_EQ(-1, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_FALSE(rom_decodes(&self->dev));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	EXPECT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	ASSERT_EQ(0, uvfio_reset(self->dev.fd));
+	EXPECT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(0xaa55, value & 0xffff);
+}
+
+struct rom_reader {
+	int fd;
+	uint64_t base;
+	bool stop;
+	unsigned int good;
+	unsigned int bad;
+};
+
+static void *read_rom(void *arg)
+{
+	struct rom_reader *reader = arg;
+	uint8_t bytes[1024];
+
+	while (!__atomic_load_n(&reader->stop, __ATOMIC_RELAXED)) {
+		if (pread(reader->fd, bytes, sizeof(bytes), reader->base) ==
+		    sizeof(bytes) && bytes[0] == 0x55 && bytes[1] == 0xaa)
+			reader->good++;
+		else
+			reader->bad++;
+	}
+	return NULL;
+}
+
+#define E1000E_RDBAL		0x2800	/* keeps what is written to it */
+
+/* Who uses a BAR meanwhile does not notice. */
+TEST_F(rom, does_not_disturb_mappings)
+{
+	struct rom_reader reader = { .fd = self->dev.fd, .base = self->base };
+	uint64_t end = now_ms() + 1000;
+	volatile void *bar;
+	pthread_t thread;
+	uint32_t i = 0;
+
+	ASSERT_EQ(0, uvfio_bar_map(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
+				   128 * KIB, &bar));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, read_rom, &reader));
+	while (now_ms() < end) {
+		i += 0x10;
+		uvfio_write32(bar, E1000E_RDBAL, i);
+		if (uvfio_read32(bar, E1000E_RDBAL) != i)
+			break;
+	}
+	__atomic_store_n(&reader.stop, true, __ATOMIC_RELAXED);
+	EXPECT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_LE(end, now_ms());
+	EXPECT_LT(0, i);
+	EXPECT_LT(0, reader.good);
+	EXPECT_EQ(0, reader.bad);
+	munmap((void *)bar, 128 * KIB);
 }
 
 /* The MSI-X table. */
