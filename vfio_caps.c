@@ -162,8 +162,10 @@ static const struct cap_row pcix_rows[] = {
 };
 
 #define DEVCTL_VIRT	(PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_BCR_FLR)
-#define DEVSTA_W1C	(PCI_EXP_DEVSTA_CED | PCI_EXP_DEVSTA_NFED | \
+#define DEVSTA_WRITE	(PCI_EXP_DEVSTA_CED | PCI_EXP_DEVSTA_NFED | \
 			 PCI_EXP_DEVSTA_FED | PCI_EXP_DEVSTA_URD)
+/* Emergency Power Reduction Detected, too */
+#define DEVSTA_W1C	(DEVSTA_WRITE | 0x0040)
 #define LNKSTA_W1C	(PCI_EXP_LNKSTA_LBMS | PCI_EXP_LNKSTA_LABS)
 #define LNKSTA2_W1C	0x0020	/* Link Equalization Request */
 #define DEVCTL2_WRITE	(PCI_EXP_DEVCTL2_COMP_TIMEOUT | \
@@ -174,7 +176,7 @@ static const struct cap_row exp_rows[] = {
 	  .keep = PCI_EXP_DEVCTL_PAYLOAD, .write = PCI_EXP_DEVCTL_RELAX_EN,
 	  .fn = UVFIO_REG_DEVCTL, .copy = true, .lock = true,
 	  DOC("Device Control", "Relaxed Ordering is the user's, Max_Read_Request_Size within what the kernel allows; Max_Payload_Size is remembered only, as it must agree with the path; Initiate FLR makes the kernel reset the function; error reporting, tags, phantom functions and No Snoop are the kernel's") },
-	{ PCI_EXP_DEVSTA, 2, .read = ALL, .write = DEVSTA_W1C,
+	{ PCI_EXP_DEVSTA, 2, .read = ALL, .write = DEVSTA_WRITE,
 	  .w1c = DEVSTA_W1C,
 	  DOC("Device Status", "errors detected by the device itself, for its driver to clear") },
 	{ PCI_EXP_LNKSTA, 2, .read = ALL, .w1c = LNKSTA_W1C,
@@ -590,13 +592,21 @@ static void find_std_caps(struct uvfio_caps_walk *walk)
 	if (!(dword(walk, PCI_COMMAND) >> 16 & PCI_STATUS_CAP_LIST))
 		return;
 
-	while (pos >= PCI_STD_HEADER_SIZEOF && !walk->regs[pos / 4].start) {
+	while (pos >= PCI_STD_HEADER_SIZEOF && pos < walk->size &&
+	       !walk->regs[pos / 4].start) {
 		header = dword(walk, pos);
 		if ((header & 0xff) == 0xff)
 			break;
 		found(walk, pos, header);
 		pos = header >> 8 & 0xfc;
 	}
+}
+
+/* Some devices are known to hang when the end of even that is touched. */
+static u32 std_size(const struct uvfio_caps_walk *walk)
+{
+	return walk->size < PCI_CFG_SPACE_SIZE ? walk->size :
+						 PCI_CFG_SPACE_SIZE;
 }
 
 /* Then the new list: of those to be seen, in the order of the old one. */
@@ -610,7 +620,7 @@ static void link_std_caps(struct uvfio_caps_walk *walk)
 		u32 id = walk->found[i].header & 0xff;
 		struct uvfio_reg *reg = &walk->regs[pos / 4];
 
-		if (cap_show(walk, pos, PCI_CFG_SPACE_SIZE,
+		if (cap_show(walk, pos, std_size(walk),
 			     cap_find(std_caps, ARRAY_SIZE(std_caps), id))) {
 			*link |= pos << shift;
 			link = &reg->value;

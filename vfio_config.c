@@ -159,9 +159,12 @@ static void set_readrq(struct pci_dev *pdev, u32 value)
 		pcie_set_readrq(pdev, bytes);
 }
 
-/* What is left to do for the caller; the bits that are the user's are written. */
-static enum uvfio_config_todo todo_after(struct uvfio_dev *udev, u32 off,
-					 u32 mask, u32 value, u32 *arg)
+/*
+ * What a write means beyond the bits that are the user's, which are written: done
+ * here, or left to the caller with @arg.
+ */
+static enum uvfio_config_todo side_effect(struct uvfio_dev *udev, u32 off,
+					  u32 mask, u32 value, u32 *arg)
 {
 	struct uvfio_reg *reg = &udev->regs[off / 4];
 
@@ -227,28 +230,27 @@ enum uvfio_config_todo uvfio_config_write(struct uvfio_dev *udev, u64 off,
 		     (value & reg->keep & mask);
 	if (reg->write & mask)
 		hw_write(udev->pdev, off, reg, reg->write & mask, value);
-	return reg->fn ? todo_after(udev, off, mask, value, arg) :
+	return reg->fn ? side_effect(udev, off, mask, value, arg) :
 			 UVFIO_CONFIG_DONE;
 }
 
 /**
  * uvfio_config_set_power - PMCSR shows the state that the device is in
- * @udev: mem_rwsem for write
- * @state: PCI_D0 to PCI_D3hot
+ * @udev: device_lock
+ * @state: what is beyond PCI_D3hot looks like that
  */
 void uvfio_config_set_power(struct uvfio_dev *udev, pci_power_t state)
 {
+	u32 shown = min_t(int, (__force int)state, (__force int)PCI_D3hot);
 	struct uvfio_reg *reg;
-
-	lockdep_assert_held_write(&udev->mem_rwsem);
 
 	if (!udev->pdev->pm_cap)
 		return;
 
+	guard(rwsem_write)(&udev->mem_rwsem);
 	reg = &udev->regs[(udev->pdev->pm_cap + PCI_PM_CTRL) / 4];
 	if (reg->fn == UVFIO_REG_POWER)
-		reg->value = (reg->value & ~PCI_PM_CTRL_STATE_MASK) |
-			     (__force u32)state;
+		reg->value = (reg->value & ~PCI_PM_CTRL_STATE_MASK) | shown;
 }
 
 /**
@@ -257,18 +259,24 @@ void uvfio_config_set_power(struct uvfio_dev *udev, pci_power_t state)
  * @off: the dword with the address register
  * @addr: what was written there
  *
- * F stays 0, and the transaction is never done, where there is no such data.
+ * F stays 0, and the transaction is never done, where there is no such data. A
+ * device that failed once is not asked again by this user: the core logs it.
  */
 void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr)
 {
 	struct uvfio_reg *reg = &udev->regs[off / 4];
 	__le32 data;
+	ssize_t ret;
 
 	device_lock_assert(&udev->pdev->dev);
 
-	if (pci_read_vpd(udev->pdev, addr & ~3, sizeof(data), &data) !=
-	    sizeof(data))
+	if (udev->vpd_broken)
 		return;
+	ret = pci_read_vpd(udev->pdev, addr & ~3, sizeof(data), &data);
+	if (ret != sizeof(data)) {
+		udev->vpd_broken = ret < 0 && ret != -EINTR;
+		return;
+	}
 
 	guard(rwsem_write)(&udev->mem_rwsem);
 	reg[1].value = le32_to_cpu(data);
@@ -276,13 +284,14 @@ void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr)
 }
 
 /**
- * uvfio_config_reset - what one user wrote is not for the next
+ * uvfio_config_forget - what one user wrote is not for the next
  * @udev: device_lock, nobody past the gate
  */
-void uvfio_config_reset(struct uvfio_dev *udev)
+void uvfio_config_forget(struct uvfio_dev *udev)
 {
 	u32 i;
 
+	udev->vpd_broken = false;
 	guard(rwsem_write)(&udev->mem_rwsem);
 	for (i = 0; i < udev->pdev->cfg_size / 4; i++)
 		udev->regs[i].value = udev->regs[i].initial;
@@ -311,27 +320,37 @@ static u32 bar_type(const struct resource *res)
 	return type;
 }
 
-/* Sizing writes ones and reads which of them stay: those above the size. */
+/*
+ * Sizing writes ones and reads which of them stay: those above the size, which is
+ * a power of two in hardware.
+ */
+static void init_bar(struct uvfio_dev *udev, unsigned int i,
+		     struct uvfio_reg *reg, u32 type, u32 writable)
+{
+	struct resource *res = &udev->pdev->resource[i];
+	u64 len = udev->bars[i].len, mask;
+	struct pci_bus_region region;
+
+	if (!len)
+		return;
+	mask = -1ULL << fls64(len - 1);
+	pcibios_resource_to_bus(udev->pdev->bus, &region, res);
+	set_virtual(&reg[0], lower_32_bits(region.start) | type,
+		    lower_32_bits(mask) | writable);
+	if (type & PCI_BASE_ADDRESS_MEM_TYPE_64 && i + 1 < PCI_STD_NUM_BARS)
+		set_virtual(&reg[1], upper_32_bits(region.start),
+			    upper_32_bits(mask));
+}
+
 static void init_bars(struct uvfio_dev *udev)
 {
 	struct uvfio_reg *reg = &udev->regs[PCI_BASE_ADDRESS_0 / 4];
 	unsigned int i;
 
-	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
-		const struct resource *res = &udev->pdev->resource[i];
-		u64 len = udev->bars[i].len;
-		struct pci_bus_region region;
-
-		if (!len)
-			continue;
-		pcibios_resource_to_bus(udev->pdev->bus, &region,
-					(struct resource *)res);
-		set_virtual(&reg[i], lower_32_bits(region.start) | bar_type(res),
-			    lower_32_bits(-len));
-		if (res->flags & IORESOURCE_MEM_64 && i + 1 < PCI_STD_NUM_BARS)
-			set_virtual(&reg[i + 1], upper_32_bits(region.start),
-				    upper_32_bits(-len));
-	}
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		init_bar(udev, i, &reg[i], bar_type(&udev->pdev->resource[i]), 0);
+	init_bar(udev, PCI_ROM_RESOURCE, &udev->regs[PCI_ROM_ADDRESS / 4], 0,
+		 PCI_ROM_ADDRESS_ENABLE);
 }
 
 /* What the kernel knows better than the device's own config space. */
@@ -357,9 +376,24 @@ static void init_header(struct uvfio_dev *udev)
 	}
 }
 
+/* Neither the table nor a permit lets a user write there. */
+static void lock_bytes(struct uvfio_dev *udev, u32 start, u32 end)
+{
+	u32 at;
+
+	for (at = start; at < end && at < udev->pdev->cfg_size; at++) {
+		struct uvfio_reg *reg = &udev->regs[at / 4];
+		u32 mask = 0xffU << (at % 4 * 8);
+
+		reg->lock |= mask;
+		if (reg->fn != UVFIO_REG_DEVCTL)
+			reg->write &= ~mask;
+	}
+}
+
 /*
- * A capability that is malformed for us may still be one for the kernel. So where
- * the kernel believes these to be, no permit opens anything, either.
+ * A capability that is malformed for us, or has moved since the kernel looked, may
+ * still be one for the kernel.
  */
 static void lock_kernels_own(struct uvfio_dev *udev)
 {
@@ -380,15 +414,11 @@ static void lock_kernels_own(struct uvfio_dev *udev)
 		{ pci_find_ext_capability(pdev, PCI_EXT_CAP_ID_SRIOV),
 		  PCI_EXT_CAP_SRIOV_SIZEOF },
 	};
-	u32 i, at;
+	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(own); i++) {
-		u32 start = own[i].pos, end = start + own[i].len;
-
-		end = min_t(u32, end, pdev->cfg_size);
-		for (at = start; start && at < end; at++)
-			udev->regs[at / 4].lock |= 0xffU << (at % 4 * 8);
-	}
+	for (i = 0; i < ARRAY_SIZE(own); i++)
+		if (own[i].pos)
+			lock_bytes(udev, own[i].pos, own[i].pos + own[i].len);
 }
 
 /**
@@ -536,12 +566,16 @@ static ssize_t config_permit_write(struct file *file, struct kobject *kobj,
 	char line[64];
 	int ret;
 
-	/* One line, in one write: half a line would permit something else. */
+	/*
+	 * One line, in one write: half a line would permit something else. The
+	 * position does not matter: a script may write line after line. What is no
+	 * line at all is as bad as an empty one.
+	 */
 	if (len && buf[len - 1] == '\n')
 		len--;
-	if (pos || len >= sizeof(line) || memchr(buf, 0, len) ||
+	if (len >= sizeof(line) || memchr(buf, 0, len) ||
 	    memchr(buf, '\n', len))
-		return -EINVAL;
+		len = 0;
 	memcpy(line, buf, len);
 	line[len] = 0;
 

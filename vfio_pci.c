@@ -51,9 +51,10 @@ static void bars_restore(struct uvfio_dev *udev, u16 command)
 {
 	unsigned int i;
 
-	lockdep_assert_held_write(&udev->mem_rwsem);
+	device_lock_assert(&udev->pdev->dev);
 
-	if (command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY))
+	if (command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY) ||
+	    udev->pdev->is_virtfn)
 		return;
 	for (i = 0; i < PCI_STD_NUM_BARS; i++)
 		pci_write_config_dword(udev->pdev, PCI_BASE_ADDRESS_0 + 4 * i,
@@ -65,6 +66,8 @@ static u16 decode_on(struct uvfio_dev *udev)
 {
 	u16 command = command_read(udev);
 
+	if (udev->pdev->no_command_memory)
+		return PCI_COMMAND_MEMORY;
 	bars_restore(udev, command);
 	command_update(udev, 0, PCI_COMMAND_MEMORY);
 	return command & PCI_COMMAND_MEMORY;
@@ -120,110 +123,113 @@ static void command_write(struct uvfio_dev *udev, u16 value)
 	decodes_set(udev, value);
 }
 
-/* Power */
+/* Reset and power */
 
 /*
- * Whether the device comes back from @state as after a reset. Asked before it
- * goes there: what it answers then does not matter to anybody but its user.
+ * While the device cannot answer: registers are EIO, mappings SIGBUS, and the line
+ * is not believed to have fired because all reads as ones. No lock is held for as
+ * long as that takes, but device_lock.
  */
-static bool power_loses_state(struct pci_dev *pdev, pci_power_t state)
+static void set_in_reset(struct uvfio_dev *udev, bool in_reset)
+{
+	guard(rwsem_write)(&udev->mem_rwsem);
+	udev->in_reset = in_reset;
+	uvfio_intx_update(udev);
+	decodes_update(udev);
+	if (in_reset)
+		uvfio_bars_zap(udev);
+}
+
+/* Whether the device comes back from D3hot as after a reset. */
+static bool power_up_resets(struct pci_dev *pdev)
 {
 	u16 control;
 
 	pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &control);
-	return state == PCI_D3hot && !(control & PCI_PM_CTRL_NO_SOFT_RESET);
+	return pdev->current_state == PCI_D3hot &&
+	       !(control & PCI_PM_CTRL_NO_SOFT_RESET);
 }
 
-/* Memory is saved as decoding: restoring writes the MSI-X table, if it is used. */
-static void power_down(struct uvfio_dev *udev, pci_power_t state)
-{
-	struct pci_dev *pdev = udev->pdev;
-
-	uvfio_bars_zap(udev);
-	udev->power_restore = power_loses_state(pdev, state);
-	if (udev->power_restore) {
-		udev->power_memory = decode_on(udev);
-		pci_save_state(pdev);
-		decode_as(udev, udev->power_memory);
-	}
-	pci_set_power_state(pdev, state);
-}
-
+/*
+ * Config space works in D3hot, and what it has is what comes back; decoding is on
+ * for restoring because that writes the MSI-X table, if it is in use.
+ */
 static void power_up(struct uvfio_dev *udev)
 {
-	pci_set_power_state(udev->pdev, PCI_D0);
-	if (!udev->power_restore)
-		return;
+	struct pci_dev *pdev = udev->pdev;
+	bool resets = power_up_resets(pdev);
+	u16 memory;
 
-	pci_restore_state(udev->pdev);
-	decode_as(udev, udev->power_memory);
-	uvfio_intx_update(udev);
-	udev->power_restore = false;
+	if (!resets) {
+		pci_set_power_state(pdev, PCI_D0);
+		return;
+	}
+
+	memory = decode_on(udev);
+	pci_save_state(pdev);
+	pci_set_power_state(pdev, PCI_D0);
+	if (pdev->current_state == PCI_D0)
+		pci_restore_state(pdev);
+	decode_as(udev, memory);
 }
 
 /* From a low-power state it goes to a lower one or back to D0, and no other way. */
 static bool power_reachable(struct pci_dev *pdev, pci_power_t state)
 {
 	if (state == PCI_D0)
-		return true;
+		return pdev->current_state != PCI_D0;
 	if ((state == PCI_D1 && !pdev->d1_support) ||
 	    (state == PCI_D2 && !pdev->d2_support))
 		return false;
-	return (__force int)state > (__force int)pdev->current_state;
+	return (__force int)state <= (__force int)PCI_D3hot &&
+	       (__force int)state > (__force int)pdev->current_state;
 }
 
-/* The kernel makes the transition: it knows the delays. */
+/*
+ * The kernel makes the transition: it knows the delays. A device that does not
+ * answer stays as it is: the core would log each attempt.
+ */
 static void power_set(struct uvfio_dev *udev, pci_power_t state)
 {
 	struct pci_dev *pdev = udev->pdev;
 
 	device_lock_assert(&pdev->dev);
-	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	if (state == pdev->current_state || !pdev->pm_cap ||
-	    !power_reachable(pdev, state) || !pci_device_is_present(pdev))
-		return;
-
-	if (state == PCI_D0)
-		power_up(udev);
-	else
-		power_down(udev, state);
+	if (pdev->pm_cap && power_reachable(pdev, state) &&
+	    pci_device_is_present(pdev)) {
+		set_in_reset(udev, true);
+		if (state == PCI_D0)
+			power_up(udev);
+		else
+			pci_set_power_state(pdev, state);
+		set_in_reset(udev, false);
+	}
+	/* Also if somebody else has changed it: a suspend of the machine. */
 	uvfio_config_set_power(udev, pdev->current_state);
-	decodes_update(udev);
 }
-
-/* Reset */
 
 /*
- * The PCI core calls these, with device_lock held, around the resets that keep
+ * The PCI core calls these two, with device_lock held, around the resets that keep
  * config state: ours, an admin's through sysfs, a sibling's bus reset.
  */
-static void set_in_reset(struct uvfio_dev *udev, bool in_reset)
-{
-	lockdep_assert_held_write(&udev->mem_rwsem);
-	udev->in_reset = in_reset;
-	uvfio_intx_update(udev);
-	decodes_update(udev);
-}
-
 static void uvfio_pci_reset_prepare(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
-	guard(rwsem_write)(&udev->mem_rwsem);
 	/* The core wakes it up, too, but does not bring back what it lost. */
-	power_set(udev, PCI_D0);
+	if (pdev->current_state != PCI_D0)
+		power_set(udev, PCI_D0);
 	set_in_reset(udev, true);
-	uvfio_bars_zap(udev);
-	/* Before the core saves the register: it stays off afterwards. */
+	/* Before the core saves the register: this is how it is afterwards. */
 	command_update(udev, PCI_COMMAND_MASTER, 0);
+	udev->reset_memory = decode_on(udev);
 }
 
 static void uvfio_pci_reset_done(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
-	guard(rwsem_write)(&udev->mem_rwsem);
+	decode_as(udev, udev->reset_memory);
 	set_in_reset(udev, false);
 }
 
@@ -320,7 +326,9 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 	scoped_guard(rwsem_write, &udev->mem_rwsem) {
 		udev->domain = NULL;
 		uvfio_bars_zap(udev);
-		power_set(udev, PCI_D0);
+	}
+	power_set(udev, PCI_D0);
+	scoped_guard(rwsem_write, &udev->mem_rwsem) {
 		command_update(udev, PCI_COMMAND_MASTER, 0);
 		memory = decode_on(udev);
 		uvfio_irqs_disable(udev);
@@ -354,7 +362,7 @@ struct uvfio_domain *uvfio_pci_close(struct uvfio_dev *udev)
 		uvfio_domain_detach(domain, pdev);
 
 	pristine_restore(udev);
-	uvfio_config_reset(udev);
+	uvfio_config_forget(udev);
 	udev->intx_disabled = false;	/* no line, nobody reads it */
 	return domain;
 }
@@ -401,12 +409,13 @@ static int config_write_dword(struct uvfio_dev *udev, u64 off, const void *buf,
 		todo = uvfio_config_write(udev, off, buf, len, &arg);
 		if (todo == UVFIO_CONFIG_COMMAND)
 			command_write(udev, arg);
-		else if (todo == UVFIO_CONFIG_POWER)
-			power_set(udev, (__force pci_power_t)arg);
 	}
 
 	/* These take their time, and mem_rwsem themselves. */
-	if (todo == UVFIO_CONFIG_VPD)
+	if (todo == UVFIO_CONFIG_POWER)
+		power_set(udev, (__force pci_power_t)arg);
+	else if (todo == UVFIO_CONFIG_VPD &&
+		 udev->pdev->current_state == PCI_D0)
 		uvfio_config_vpd(udev, round_down(off, 4), arg);
 	else if (todo == UVFIO_CONFIG_RESET)
 		ret = reset_function(udev);
@@ -468,10 +477,12 @@ static bool msix_moved(struct uvfio_dev *udev)
 	       pci_msix_vec_count(udev->pdev) != udev->num_msix;
 }
 
-static int set_irqs_in_d0(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+static int set_msi_in_d0(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	u16 memory;
 	int ret;
+
+	guard(rwsem_write)(&udev->mem_rwsem);
 
 	if (cmd->irq_set.index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
 	    msix_moved(udev))
@@ -484,17 +495,24 @@ static int set_irqs_in_d0(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 }
 
 /* Vectors are set up and torn down in registers that a sleeping device lacks. */
-int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+static int set_msi(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	pci_power_t power = udev->pdev->current_state;
 	int ret;
 
-	guard(rwsem_write)(&udev->mem_rwsem);
-
 	power_set(udev, PCI_D0);
-	ret = set_irqs_in_d0(udev, cmd);
+	ret = set_msi_in_d0(udev, cmd);
 	power_set(udev, power);
 	return ret;
+}
+
+int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	if (cmd->irq_set.index != VFIO_PCI_INTX_IRQ_INDEX)
+		return set_msi(udev, cmd);
+
+	guard(rwsem_write)(&udev->mem_rwsem);
+	return uvfio_irqs_set(udev, &cmd->irq_set, cmd->data);
 }
 
 /* The PCI driver */
@@ -514,6 +532,16 @@ static int pristine_save(struct uvfio_dev *udev)
 	if (ret)
 		return ret;
 
+	ret = -EIO;
+	if (pdev->current_state != PCI_D0) {
+		pci_warn(pdev, "it does not wake up (it is in %s)\n",
+			 pci_power_name(pdev->current_state));
+		goto err_disable;
+	}
+
+	for (i = 0; i < PCI_STD_NUM_BARS; i++)
+		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + 4 * i,
+				      &udev->bar_regs[i]);
 	command_update(udev, PCI_COMMAND_MASTER, PCI_COMMAND_INTX_DISABLE);
 	udev->no_reset = true;
 	ret = reset_function(udev);
@@ -522,9 +550,6 @@ static int pristine_save(struct uvfio_dev *udev)
 	else if (ret)
 		goto err_disable;
 
-	for (i = 0; i < PCI_STD_NUM_BARS; i++)
-		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + 4 * i,
-				      &udev->bar_regs[i]);
 	pci_save_state(pdev);
 	udev->pristine = pci_store_saved_state(pdev);
 	if (udev->pristine)
@@ -558,6 +583,11 @@ static int uvfio_pci_probe(struct pci_dev *pdev,
 		pci_warn(pdev, "refused: header type %u, and only type 0 functions can be given to a user; bridges stay with the kernel\n",
 			 pdev->hdr_type);
 		return -EINVAL;
+	}
+
+	if (pci_num_vf(pdev)) {
+		pci_warn(pdev, "refused: its virtual functions are in use, and its user would reset them; write 0 to sriov_numvfs first\n");
+		return -EBUSY;
 	}
 
 	udev = uvfio_dev_alloc(pdev);

@@ -69,7 +69,8 @@ struct uvfio_reg {
 /**
  * struct uvfio_caps_walk - input, output and scratch of uvfio_caps_walk()
  * @regs: @size / 4 of them, zeroed
- * @size: of config space: PCI_CFG_SPACE_SIZE or PCI_CFG_SPACE_EXP_SIZE
+ * @size: of config space, a multiple of 4: PCI_CFG_SPACE_SIZE or
+ *	PCI_CFG_SPACE_EXP_SIZE, or what the kernel has cut it down to
  * @read: reads the aligned dword at @off of the device; it may answer anything
  * @context: for @read
  * @hide_msix: do not show MSI-X

@@ -28,7 +28,8 @@
  *       domain->map_lock       mappings and windows of a domain (mutex)
  *       domain->table_rwsem    R for iommu_map() and _unmap(), W for attaching
  *     udev->mem_rwsem          data: R for region access and BAR faults; W for
- *                              the command register, vectors, reset, revocation
+ *                              writes of config space, permits, vectors, and
+ *                              both ends of resets and of power transitions
  *       i_mmap_rwsem           taken by unmap_mapping_range()
  *       udev->cmd_lock         command register and INTx state (spin, hard irq)
  *   mmap_lock                  mmap() and faults come with it held
@@ -111,7 +112,7 @@ struct uvfio_dev {
 	/* To write: device_lock and mem_rwsem for write. To read: either. */
 	struct uvfio_domain *domain;		/* ref */
 	bool gone;				/* not bound yet, or no more */
-	bool in_reset;
+	bool in_reset;				/* or changes its power state */
 	u16 decodes;				/* command bits IO, MEMORY in force */
 	struct address_space *mapping;		/* fixed while open */
 
@@ -121,8 +122,8 @@ struct uvfio_dev {
 	bool opened;
 	bool dirty;				/* not reset since it was used */
 	bool no_reset;				/* none has ever worked */
-	bool power_restore;			/* asleep, to be restored */
-	u16 power_memory;			/* and what it decoded before */
+	u16 reset_memory;			/* decoded before the reset */
+	bool vpd_broken;			/* for this user */
 	struct pci_saved_state *pristine;	/* as found at bind */
 
 	/* Fixed at probe, but for uvfio_bar.io. */
@@ -245,7 +246,7 @@ enum uvfio_config_todo uvfio_config_write(struct uvfio_dev *udev, u64 off,
 u16 uvfio_config_command(struct uvfio_dev *udev);
 void uvfio_config_set_power(struct uvfio_dev *udev, pci_power_t state);
 void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr);
-void uvfio_config_reset(struct uvfio_dev *udev);
+void uvfio_config_forget(struct uvfio_dev *udev);
 extern const struct attribute_group uvfio_config_group;
 
 /* vfio_iommu.c */
