@@ -6,7 +6,7 @@
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -Vr))
 
-# stock or debug: what make check, bench and shell boot.
+# stock, 6.12 or debug: what make check, bench and shell boot.
 export KERNEL ?= stock
 
 # A recipe that begins with + shares the job slots of make -j with the makes
@@ -62,5 +62,6 @@ help:
 	@echo "make lint         everything that looks at the source only"
 	@echo "make clean        remove what was built"
 	@echo
-	@echo "KERNEL=debug makes check, bench and shell boot a kernel with KASAN and"
-	@echo "lockdep; tools/testing/vm/debug-kernel builds it."
+	@echo "KERNEL=6.12 makes check, bench and shell boot that of Debian's backports,"
+	@echo "KERNEL=debug one with KASAN and lockdep, built before by"
+	@echo "tools/testing/vm/debug-kernel."
