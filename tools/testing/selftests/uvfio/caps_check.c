@@ -110,8 +110,8 @@ static bool check_masks(const struct caps_device *dev)
 			return fail(off, "keeps what reads as hardware");
 		if (reg->write & ~reg->hw)
 			return fail(off, "writes what does not read as hardware");
-		if (reg->w1c & ~reg->write & ~reg->lock)
-			return fail(off, "clears what is not written");
+		if (reg->w1c & ~reg->hw)
+			return fail(off, "clears what does not read as hardware");
 		if (reg->initial != reg->value)
 			return fail(off, "does not begin as it is");
 	}
@@ -302,20 +302,27 @@ static bool see_ext(const struct caps_device *dev, struct view *view)
 	return true;
 }
 
-/* All that can be written beyond the header */
+/* All that can be written beyond the header, and what a 1 would clear */
 static const struct grant {
 	const struct known *list;
 	u16 id, off;
-	u32 bits;
+	u32 write, w1c;
 } grants[] = {
-	{ known_std, PCI_CAP_ID_EXP, 0x08, 0x000f0010 },
-	{ known_std, PCI_CAP_ID_EXP, 0x28, 0x0000001f },
-	{ known_ext, PCI_EXT_CAP_ID_PWR, 0x04, 0x000000ff },
+	{ known_std, PCI_CAP_ID_PCIX, 0x04, 0, 0x200c0000 },
+	{ known_std, PCI_CAP_ID_EXP, 0x08, 0x000f0010, 0x000f0000 },
+	{ known_std, PCI_CAP_ID_EXP, 0x10, 0, 0xc0000000 },
+	{ known_std, PCI_CAP_ID_EXP, 0x28, 0x0000001f, 0 },
+	{ known_std, PCI_CAP_ID_EXP, 0x30, 0, 0x00200000 },
+	{ known_ext, PCI_EXT_CAP_ID_ERR, 0x04, 0, 0xffffffff },
+	{ known_ext, PCI_EXT_CAP_ID_ERR, 0x10, 0, 0xffffffff },
+	{ known_ext, PCI_EXT_CAP_ID_PWR, 0x04, 0x000000ff, 0 },
+	{ known_ext, PCI_EXT_CAP_ID_SECPCI, 0x08, 0, 0xffffffff },
 };
 
-static u32 granted(const struct view *view, u32 off)
+/* An offset is at most in one capability: they do not overlap. */
+static const struct grant *granted(const struct view *view, u32 off)
 {
-	u32 bits = 0;
+	static const struct grant nothing;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(grants); i++) {
@@ -324,9 +331,9 @@ static u32 granted(const struct view *view, u32 off)
 
 		if (off >= grant->off &&
 		    view->begins[(off - grant->off) / 4] == known)
-			bits |= grant->bits;
+			return grant;
 	}
-	return bits;
+	return &nothing;
 }
 
 static bool check_writes(const struct caps_device *dev, const struct view *view)
@@ -334,10 +341,14 @@ static bool check_writes(const struct caps_device *dev, const struct view *view)
 	u32 off;
 
 	for (off = PCI_STD_HEADER_SIZEOF; off < dev->size; off += 4) {
-		u32 bits = dev->regs[off / 4].write;
+		const struct uvfio_reg *reg = &dev->regs[off / 4];
 
-		if (bits && bits & ~granted(view, off))
+		if (!reg->write && !reg->w1c)
+			continue;
+		if (reg->write & ~granted(view, off)->write)
 			return fail(off, "can be written");
+		if (reg->w1c & ~granted(view, off)->w1c)
+			return fail(off, "is said to be cleared by a 1");
 	}
 	return true;
 }

@@ -774,7 +774,9 @@ TEST_F(caps, express_controls_the_device_alone)
 		   .fn = UVFIO_REG_DEVCTL);
 	for (off = 0x4c; off < 0x74; off += 4)
 		EXPECT_REG(dev, off, .hw = ALL,
-			   .write = off == 0x68 ? 0x1f : 0);
+			   .write = off == 0x68 ? 0x1f : 0,
+			   .w1c = off == 0x50 ? 0xc0000000 :
+				  off == 0x70 ? 0x00200000 : 0);
 	EXPECT_REG(dev, 0x74, 0);
 	/* Max_Payload_Size as the kernel has set it */
 	EXPECT_EQ(0xffff7fff, caps_user_read(dev, 0x48));
@@ -803,6 +805,23 @@ TEST_F(caps, power_budget_can_be_selected)
 	EXPECT_REG(dev, 0x108, .hw = ALL);
 	EXPECT_REG(dev, 0x10c, .hw = ALL);
 	EXPECT_REG(dev, 0x110, 0);
+}
+
+/* They matter to a permit for one of their neighbours. */
+TEST_F(caps, errors_are_not_cleared_in_passing)
+{
+	struct caps_device *dev = &self->dev;
+
+	std_list(dev, 0x40);
+	std_cap(dev, 0x40, PCI_CAP_ID_PCIX, 0, 0);
+	ext_cap(dev, 0x100, PCI_EXT_CAP_ID_ERR, 0x200);
+	ext_cap(dev, 0x200, PCI_EXT_CAP_ID_SECPCI, 0);
+	WALK(dev);
+	EXPECT_REG(dev, 0x44, .hw = ALL, .w1c = 0x200c0000);
+	EXPECT_REG(dev, 0x104, .hw = ALL, .w1c = ALL);
+	EXPECT_REG(dev, 0x108, .hw = ALL);
+	EXPECT_REG(dev, 0x110, .hw = ALL, .w1c = ALL);
+	EXPECT_REG(dev, 0x208, .hw = ALL, .w1c = ALL);
 }
 
 /* What no permit may open */
