@@ -429,9 +429,12 @@ static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 
 static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 {
-	return prot & IOMMU_WRITE ?
+	int ret = prot & IOMMU_WRITE ?
 		pin_user_pages_longterm_write(vaddr, n, pages) :
 		pin_user_pages_longterm_read(vaddr, n, pages);
+
+	/* What some kernels say of a range that wraps. */
+	return ret == -EOVERFLOW ? -EFAULT : ret;
 }
 
 /* Pins and maps all of @map; what is done on failure is for map_destroy(). */

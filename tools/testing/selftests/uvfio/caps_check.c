@@ -309,7 +309,7 @@ static const struct grant {
 	u32 write, w1c;
 } grants[] = {
 	{ known_std, PCI_CAP_ID_PCIX, 0x04, 0, 0x200c0000 },
-	{ known_std, PCI_CAP_ID_EXP, 0x08, 0x000f0010, 0x000f0000 },
+	{ known_std, PCI_CAP_ID_EXP, 0x08, 0x000f0010, 0x004f0000 },
 	{ known_std, PCI_CAP_ID_EXP, 0x10, 0, 0xc0000000 },
 	{ known_std, PCI_CAP_ID_EXP, 0x28, 0x0000001f, 0 },
 	{ known_std, PCI_CAP_ID_EXP, 0x30, 0, 0x00200000 },

@@ -770,7 +770,7 @@ TEST_F(caps, express_controls_the_device_alone)
 	WALK(dev);
 	EXPECT_REG(dev, 0x40, .hw = 0xffff0000, .lock = 0x0000ffff);
 	EXPECT_REG(dev, 0x48, .hw = 0xffff7f1f, .keep = 0x000000e0,
-		   .write = 0x000f0010, .w1c = 0x000f0000, .lock = 0x0000ffff,
+		   .write = 0x000f0010, .w1c = 0x004f0000, .lock = 0x0000ffff,
 		   .fn = UVFIO_REG_DEVCTL);
 	for (off = 0x4c; off < 0x74; off += 4)
 		EXPECT_REG(dev, off, .hw = ALL,
