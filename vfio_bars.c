@@ -163,7 +163,7 @@ static size_t access_width(const struct uvfio_bar *bar, u64 off, size_t len)
 {
 	size_t width = bar->width;
 
-	while (width > len || off % width)
+	while (width > len || off & (width - 1))
 		width /= 2;
 	return width;
 }

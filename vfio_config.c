@@ -60,7 +60,7 @@ u64 uvfio_config_size(struct uvfio_dev *udev, unsigned int index)
 	return udev->pdev->cfg_size;
 }
 
-static void read_bytes(u32 value, u8 *buf, u32 n)
+static void read_part(u32 value, u8 *buf, u32 n)
 {
 	for (; n; n--, value >>= 8)
 		*buf++ = value;
@@ -69,22 +69,21 @@ static void read_bytes(u32 value, u8 *buf, u32 n)
 int uvfio_config_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		      void *buf, size_t len)
 {
+	u32 shift = off % 4, n;
+
 	lockdep_assert_held(&udev->mem_rwsem);
 
-	while (len) {
-		u32 shift = off % 4, n = min_t(size_t, len, 4 - shift);
-		u32 value = reg_read(udev, off - shift);
-
-		if (n == 4)
-			put_unaligned_le32(value, buf);
-		else if (n == 2)
-			put_unaligned_le16(value >> 8 * shift, buf);
-		else
-			read_bytes(value >> 8 * shift, buf, n);
+	if (shift) {
+		n = min_t(size_t, len, 4 - shift);
+		read_part(reg_read(udev, off - shift) >> 8 * shift, buf, n);
 		off += n;
 		buf += n;
 		len -= n;
 	}
+	for (; len >= 4; off += 4, buf += 4, len -= 4)
+		put_unaligned_le32(reg_read(udev, off), buf);
+	if (len)
+		read_part(reg_read(udev, off), buf, len);
 	return 0;
 }
 
@@ -132,6 +131,8 @@ static void hw_write(struct pci_dev *pdev, u32 off, const struct uvfio_reg *reg,
 	u32 bytes = touched_bytes(mask);
 
 	value &= mask;
+	if (!value && !(mask & ~reg->w1c))
+		return;		/* nothing to clear */
 	if (bytes != mask)
 		value |= hw_read(pdev, off) & ~mask & ~reg->w1c;
 	hw_write_span(pdev, off, bytes, value);

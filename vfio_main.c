@@ -384,9 +384,10 @@ static const struct uvfio_region *region_at(loff_t pos, unsigned int *index)
 	return &uvfio_regions[*index];
 }
 
-static int __region_access(const struct uvfio_region *region,
-			   struct uvfio_dev *udev, unsigned int index, u64 off,
-			   void *buf, size_t len, bool write)
+/* Past the gate; in reset there is nothing to reach. */
+static int region_access(const struct uvfio_region *region,
+			 struct uvfio_dev *udev, unsigned int index, u64 off,
+			 void *buf, size_t len, bool write)
 {
 	int ret;
 
@@ -400,25 +401,10 @@ static int __region_access(const struct uvfio_region *region,
 		       region->read(udev, index, off, buf, len);
 }
 
-static int region_access(const struct uvfio_region *region,
-			 struct uvfio_dev *udev, unsigned int index, u64 off,
-			 void *buf, size_t len, bool write)
-{
-	guard(rwsem_read)(&udev->mem_rwsem);
-	return __region_access(region, udev, index, off, buf, len, write);
-}
-
-static int region_exclusive_read(const struct uvfio_region *region,
-				 struct uvfio_dev *udev, unsigned int index,
-				 u64 off, void *buf, size_t len)
-{
-	guard(rwsem_write)(&udev->mem_rwsem);
-	return __region_access(region, udev, index, off, buf, len, false);
-}
-
-static int region_control_write(const struct uvfio_region *region,
-				struct uvfio_dev *udev, unsigned int index,
-				u64 off, const void *buf, size_t len)
+static noinline int region_control_write(const struct uvfio_region *region,
+					 struct uvfio_dev *udev,
+					 unsigned int index, u64 off,
+					 const void *buf, size_t len)
 {
 	int ret;
 
@@ -432,14 +418,21 @@ static int region_control_write(const struct uvfio_region *region,
 	return ret;
 }
 
-static int region_turn(const struct uvfio_region *region,
-		       struct uvfio_dev *udev, unsigned int index, u64 off,
-		       void *buf, size_t len, bool write)
+/* Inline: handing on seven arguments costs as much as what a register takes. */
+static __always_inline int region_turn(const struct uvfio_region *region,
+				       struct uvfio_dev *udev,
+				       unsigned int index, u64 off, void *buf,
+				       size_t len, bool write)
 {
 	if (write && region->control)
 		return region_control_write(region, udev, index, off, buf, len);
-	if (!write && region->exclusive)
-		return region_exclusive_read(region, udev, index, off, buf, len);
+
+	if (!write && region->exclusive) {
+		guard(rwsem_write)(&udev->mem_rwsem);
+		return region_access(region, udev, index, off, buf, len, write);
+	}
+
+	guard(rwsem_read)(&udev->mem_rwsem);
 	return region_access(region, udev, index, off, buf, len, write);
 }
 
