@@ -234,6 +234,26 @@ int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 	return 0;
 }
 
+/**
+ * uvfio_bar_write_prepare - for one access that is not to sleep
+ * @udev: past the gate
+ * @index: of the BAR
+ * @off: where uvfio_bar_write() will be called to write
+ * @len: how much: 1, 2, 4 or 8 bytes
+ *
+ * Return: -EINVAL where it would not be one access, or one that is dropped.
+ */
+int uvfio_bar_write_prepare(struct uvfio_dev *udev, unsigned int index, u64 off,
+			    size_t len)
+{
+	const struct uvfio_bar *bar = &udev->bars[index];
+
+	if (off >= bar->len || len > bar->len - off || len > bar->width ||
+	    off % len || in_msix_table(udev, index, off))
+		return -EINVAL;
+	return bar_io(udev, index) ? 0 : -ENOMEM;
+}
+
 /* The expansion ROM */
 
 /*

@@ -95,6 +95,9 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE,
 	  ARG(struct vfio_irq_set, count),
 	  .device = uvfio_pci_set_irqs },
+	{ VFIO_DEVICE_IOEVENTFD, ON_DEVICE,
+	  ARG(struct vfio_device_ioeventfd, fd),
+	  .device = uvfio_ioeventfd_set },
 	{ VFIO_DEVICE_RESET, ON_DEVICE,
 	  .device = device_reset },
 	{ UVFIO_DOMAIN_SET, ON_DEVICE, .no_domain = true,
@@ -752,6 +755,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	mutex_init(&udev->fault_lock);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
+	INIT_LIST_HEAD(&udev->ioeventfds);
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;
 	udev->dev.parent = &pdev->dev;

@@ -334,6 +334,7 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 		uvfio_irqs_disable(udev);
 		decode_as(udev, memory);
 	}
+	uvfio_ioeventfds_remove(udev);
 	if (pci_device_is_present(udev->pdev))
 		pci_wait_for_pending_transaction(udev->pdev);
 	return domain;

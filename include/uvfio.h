@@ -8,9 +8,12 @@
 
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/list.h>
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/linux/uvfio.h>
 
@@ -35,6 +38,8 @@
  *   mmap_lock                  mmap() and faults come with it held
  *     udev->mem_rwsem
  *       udev->fault_lock       page table entries of BARs (mutex)
+ *   an eventfd's queue lock    listeners come with it held (spin); they try for
+ *     udev->mem_rwsem          this one and leave it to a work item otherwise
  *
  * No user memory is touched with any of these held, except that mmap_lock is the
  * core's: a page that userfaultfd or FUSE holds back must not hold back an
@@ -101,6 +106,15 @@ struct uvfio_vector {
 	bool fresh;			/* requested by the call under way */
 };
 
+/* Calls a function when an eventfd is signalled; see vfio_listener.c. */
+struct uvfio_listener {
+	struct eventfd_ctx *eventfd;		/* ref */
+	wait_queue_head_t *queue;		/* the eventfd's */
+	wait_queue_entry_t wait;
+	struct work_struct work;
+	bool (*signalled)(struct uvfio_listener *listener, bool may_sleep);
+};
+
 struct uvfio_dev {
 	struct device dev;
 	struct cdev cdev;
@@ -125,6 +139,8 @@ struct uvfio_dev {
 	u16 reset_memory;			/* decoded before the reset */
 	bool vpd_broken;			/* for this user */
 	struct pci_saved_state *pristine;	/* as found at bind */
+	struct list_head ioeventfds;
+	unsigned int num_ioeventfds;
 
 	/* Fixed at probe, but for uvfio_bar.io. */
 	struct uvfio_bar bars[PCI_ROM_RESOURCE + 1];
@@ -167,6 +183,7 @@ struct uvfio_cmd {
 		struct vfio_region_info region_info;
 		struct vfio_irq_info irq_info;
 		struct vfio_irq_set irq_set;
+		struct vfio_device_ioeventfd ioeventfd;
 		struct vfio_iommu_type1_info iommu_info;
 		struct vfio_iommu_type1_dma_map map;
 		struct vfio_iommu_type1_dma_unmap unmap;
@@ -218,12 +235,24 @@ int uvfio_bar_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		   void *buf, size_t len);
 int uvfio_bar_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    const void *buf, size_t len);
+int uvfio_bar_write_prepare(struct uvfio_dev *udev, unsigned int index, u64 off,
+			    size_t len);
 int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int region,
 		   struct vm_area_struct *vma);
 int uvfio_rom_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 		   void *buf, size_t len);
 int uvfio_rom_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    const void *buf, size_t len);
+
+/* vfio_listener.c */
+int uvfio_listener_start(struct uvfio_listener *listener, int fd,
+			 bool (*signalled)(struct uvfio_listener *listener,
+					   bool may_sleep));
+void uvfio_listener_stop(struct uvfio_listener *listener);
+
+/* vfio_ioeventfd.c */
+int uvfio_ioeventfd_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+void uvfio_ioeventfds_remove(struct uvfio_dev *udev);
 
 /* vfio_config.c */
 

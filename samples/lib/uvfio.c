@@ -267,6 +267,25 @@ int uvfio_intx_unmask(int device)
 			  VFIO_IRQ_SET_ACTION_UNMASK);
 }
 
+int uvfio_ioeventfd(int device, unsigned int index, uint64_t offset,
+		    uint64_t value, unsigned int size, int fd)
+{
+	struct vfio_device_ioeventfd ioeventfd = {
+		.argsz = sizeof(ioeventfd),
+		.flags = size,	/* VFIO_DEVICE_IOEVENTFD_8 is 1, and so on */
+		.data = value,
+		.fd = fd,
+	};
+	struct vfio_region_info info;
+	int ret;
+
+	ret = uvfio_region(device, index, &info);
+	if (ret < 0)
+		return ret;
+	ioeventfd.offset = info.offset + offset;
+	return result(ioctl(device, VFIO_DEVICE_IOEVENTFD, &ioeventfd));
+}
+
 int uvfio_reset(int device)
 {
 	return result(ioctl(device, VFIO_DEVICE_RESET));

@@ -155,6 +155,18 @@ int uvfio_irq_disable(int device, unsigned int index);
 /** uvfio_intx_unmask - let the INTx line fire again; it masks itself each time */
 int uvfio_intx_unmask(int device);
 
+/**
+ * uvfio_ioeventfd - have a signal on an eventfd write a register
+ * @device: from uvfio_open()
+ * @index: VFIO_PCI_BAR0_REGION_INDEX and so on
+ * @offset: of the register in the BAR
+ * @value: what to write
+ * @size: how much of it: 1, 2, 4 or 8 bytes, in one access
+ * @fd: the eventfd; -1 to end what was begun with the same arguments
+ */
+int uvfio_ioeventfd(int device, unsigned int index, uint64_t offset,
+		    uint64_t value, unsigned int size, int fd);
+
 /** uvfio_reset - reset the device; bus mastering is off afterwards */
 int uvfio_reset(int device);
 

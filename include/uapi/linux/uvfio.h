@@ -17,9 +17,9 @@
  *
  * ``/dev/vfioN`` is one PCI device. It can be open once at a time; dup(), fork()
  * and SCM_RIGHTS share the open device. It answers VFIO_DEVICE_GET_INFO,
- * _GET_REGION_INFO, _GET_IRQ_INFO, _SET_IRQS and _RESET of <linux/vfio.h> and
- * the UVFIO ioctls below; read(), write() and mmap() reach the regions at the
- * offsets that GET_REGION_INFO reports.
+ * _GET_REGION_INFO, _GET_IRQ_INFO, _SET_IRQS, _RESET and _IOEVENTFD of
+ * <linux/vfio.h> and the UVFIO ioctls below; read(), write() and mmap() reach the
+ * regions at the offsets that GET_REGION_INFO reports.
  *
  * ``/dev/uiommu`` is an I/O address space, a *domain*: every open() makes a new,
  * empty one. It answers UVFIO_IOMMU_GET_INFO, UVFIO_MAP_DMA and UVFIO_UNMAP_DMA,
@@ -50,15 +50,17 @@
  * EBADF    a file descriptor in the argument is not open
  * EBUSY    the device is open elsewhere, is attached already, or its IOMMU
  *          group belongs to another domain or to a kernel driver
- * EEXIST   an IOVA range overlaps a mapping
+ * EEXIST   an IOVA range overlaps a mapping; such an ioeventfd is there already
  * EFAULT   a pointer in the argument, or the memory to map, is not accessible
  * EINTR    a fatal signal arrived during a long call
  * EINVAL   malformed: short argsz, unknown flag, misaligned, out of range
  * EIO      the device cannot be reached: memory or I/O decoding off, in reset
- * ENODEV   the device is gone: unbound or unplugged; only close() is left
+ * ENODEV   the device is gone: unbound or unplugged; only close() is left (also:
+ *          there is no such ioeventfd)
  * ENOMEM   RLIMIT_MEMLOCK reached, or out of memory
  * ENOSPC   the limit of mappings of one domain (module parameter
- *          dma_entry_limit) is reached, or no interrupt vectors are left
+ *          dma_entry_limit) or of ioeventfds of one device (1000) is reached,
+ *          or no interrupt vectors are left
  * ENOTTY   the ioctl does not exist on this fd
  * EPERM    it takes an unsafe mode that the administrator did not turn on
  * EUNATCH  no domain attached (UVFIO_DOMAIN_SET comes first)

@@ -20,6 +20,8 @@
 #define ARG_ROOM	256
 #define GARBAGE		0xa5
 
+#define NVME_INTMS	0xc
+
 #define MAPPED_IOVA	0x1000000
 #define FREE_IOVA	0x2000000
 
@@ -28,6 +30,7 @@ static_assert(sizeof(struct uvfio_domain_set) == 12, "");
 static_assert(sizeof(struct vfio_region_info) == 32, "");
 static_assert(sizeof(struct vfio_irq_info) == 16, "");
 static_assert(sizeof(struct vfio_irq_set) == 20, "");
+static_assert(offsetof(struct vfio_device_ioeventfd, fd) == 24, "");
 static_assert(sizeof(struct vfio_iommu_type1_dma_map) == 32, "");
 static_assert(sizeof(struct vfio_iommu_type1_dma_unmap) == 24, "");
 static_assert(offsetof(struct vfio_iommu_type1_info, cap_offset) == 16, "");
@@ -42,6 +45,7 @@ union argument {
 	struct vfio_region_info region;
 	struct vfio_irq_info irq;
 	struct vfio_irq_set irq_set;
+	struct vfio_device_ioeventfd ioeventfd;
 	struct vfio_iommu_type1_dma_map map;
 	struct vfio_iommu_type1_dma_unmap unmap;
 	struct uvfio_domain_set domain;
@@ -53,6 +57,7 @@ struct target {
 	int domain;
 	void *memory;	/* mapped at MAPPED_IOVA before each UNMAP */
 	void *memory2;	/* for MAP to map */
+	int event;
 };
 
 enum where {
@@ -94,6 +99,25 @@ static void fill_irq_set(union argument *arg, struct target *target)
 	arg->irq_set.flags = VFIO_IRQ_SET_DATA_NONE |
 			     VFIO_IRQ_SET_ACTION_TRIGGER;
 	arg->irq_set.index = VFIO_PCI_MSIX_IRQ_INDEX;
+}
+
+/* A bit of NVMe's interrupt mask: of no effect here. */
+static void fill_ioeventfd(union argument *arg, struct target *target)
+{
+	struct vfio_region_info info;
+
+	if (uvfio_region(target->device, VFIO_PCI_BAR0_REGION_INDEX, &info))
+		return;
+	arg->ioeventfd.flags = VFIO_DEVICE_IOEVENTFD_32;
+	arg->ioeventfd.offset = info.offset + NVME_INTMS;
+	arg->ioeventfd.data = 1;
+	arg->ioeventfd.fd = target->event;
+}
+
+static void undo_ioeventfd(struct target *target)
+{
+	uvfio_ioeventfd(target->device, VFIO_PCI_BAR0_REGION_INDEX, NVME_INTMS,
+			1, 4, -1);
 }
 
 static void fill_map(union argument *arg, struct target *target)
@@ -169,6 +193,11 @@ static const struct call calls[] = {
 			    VFIO_IRQ_SET_ACTION_TYPE_MASK,
 		.fill = fill_irq_set,
 	}, {
+		CALL(VFIO_DEVICE_IOEVENTFD), .where = ON_DEVICE,
+		.least = 28, .size = 28,
+		.flags_in = VFIO_DEVICE_IOEVENTFD_SIZE_MASK,
+		.fill = fill_ioeventfd, .undo = undo_ioeventfd,
+	}, {
 		CALL(VFIO_DEVICE_RESET), .where = ON_DEVICE,
 	}, {
 		CALL(UVFIO_DOMAIN_SET), .where = ON_DEVICE,
@@ -237,6 +266,8 @@ FIXTURE_SETUP(uapi)
 	self->target.device = self->dev.fd;
 	self->target.domain = uvfio_domain_open();
 	ASSERT_LE(0, self->target.domain);
+	self->target.event = event_new();
+	ASSERT_LE(0, self->target.event);
 	self->target.memory = dma_alloc(PAGE_SIZE);
 	ASSERT_NE(NULL, self->target.memory);
 	self->target.memory2 = dma_alloc(PAGE_SIZE);
@@ -250,6 +281,7 @@ FIXTURE_TEARDOWN(uapi)
 {
 	device_close(&self->dev);
 	close(self->target.domain);
+	close(self->target.event);
 	dma_free(self->target.memory, PAGE_SIZE);
 	dma_free(self->target.memory2, PAGE_SIZE);
 	dma_free(self->guarded, 2 * PAGE_SIZE);
