@@ -11,7 +11,7 @@ export KERNEL ?= stock
 
 # A recipe that begins with + shares the job slots of make -j with the makes
 # that its script calls.
-.PHONY: all samples selftests demo check bench lint shell clean help
+.PHONY: all samples selftests demo check bench fuzz lint shell clean help
 
 all:
 	@test -n "$(KDIR)" || { echo "no kernel headers found: install" \
@@ -37,6 +37,10 @@ bench:
 	@tools/setup
 	+@tools/bench/run
 
+fuzz:
+	@tools/setup fuzz
+	@tools/fuzz/run $(or $(TIME),60) $(SEED)
+
 lint:
 	@tools/setup lint
 	+@tools/lint
@@ -56,6 +60,7 @@ help:
 	@echo "make demo         watch a process without privilege drive an NVMe"
 	@echo "make check        run the tests (TEST=name: one of them)"
 	@echo "make bench        count instructions, beside the kernel's vfio-pci"
+	@echo "make fuzz         hostile devices for a minute (TIME=seconds, SEED=n)"
 	@echo "make shell        a shell in the virtual machine that tests run in"
 	@echo "make samples      build the sample drivers"
 	@echo "make selftests    build the tests"

@@ -319,9 +319,10 @@ static const struct grant {
 	{ known_ext, PCI_EXT_CAP_ID_SECPCI, 0x08, 0, 0xffffffff },
 };
 
-/* An offset is at most in one capability: they do not overlap. */
 static const struct grant *granted(const struct view *view, u32 off)
 {
+	const struct known *list = off < PCI_CFG_SPACE_SIZE ? known_std :
+							      known_ext;
 	static const struct grant nothing;
 	size_t i;
 
@@ -329,7 +330,7 @@ static const struct grant *granted(const struct view *view, u32 off)
 		const struct grant *grant = &grants[i];
 		const struct known *known = known_find(grant->list, grant->id);
 
-		if (off >= grant->off &&
+		if (grant->list == list &&
 		    view->begins[(off - grant->off) / 4] == known)
 			return grant;
 	}
@@ -410,9 +411,12 @@ static bool check_lists(const struct caps_device *dev, const struct view *view)
 		return true;
 
 	next = dev->regs[PCI_CAPABILITY_LIST / 4].value & 0xff;
-	if (dev->first[PCI_STATUS] & PCI_STATUS_CAP_LIST &&
-	    !check_list(dev, view, false, next))
+	if (!(dev->first[PCI_STATUS] & PCI_STATUS_CAP_LIST)) {
+		if (next)
+			return fail(PCI_STATUS, "the device has no list");
+	} else if (!check_list(dev, view, false, next)) {
 		return false;
+	}
 	if (dev->size == PCI_CFG_SPACE_SIZE)
 		return true;
 
