@@ -18,9 +18,9 @@
 
 /* Names and reasons are for the documentation; the module has no use for them. */
 #ifdef UVFIO_CAPS_DOC
-#define DOC(_name, _why) .name = _name, .why = _why
+#define DOC(_name, ...) .name = _name, .why = { __VA_ARGS__ }
 #else
-#define DOC(_name, _why)
+#define DOC(...)
 #endif
 
 #ifndef PCI_EXT_CAP_ID_VF_REBAR
@@ -45,7 +45,7 @@ struct cap_row {
 	bool lock;
 #ifdef UVFIO_CAPS_DOC
 	const char *name;
-	const char *why;
+	const char *why[6];
 #endif
 };
 
@@ -60,7 +60,7 @@ struct cap {
 	const struct cap_row *rows;	/* up to the empty one */
 #ifdef UVFIO_CAPS_DOC
 	const char *name;
-	const char *why;
+	const char *why[6];
 #endif
 };
 
@@ -83,31 +83,40 @@ static const struct cap_row header_rows[] = {
 	  .keep = PCI_COMMAND_INTX_DISABLE, .fn = UVFIO_REG_COMMAND,
 	  .lock = true,
 	  DOC("Command",
-	      "I/O, Memory, Bus Master and Interrupt Disable are the user's; the kernel adds its own reasons to disable INTx; parity and SERR# report errors to the whole machine") },
+	      "I/O Space, Memory Space, Bus Master and Interrupt Disable are the user's",
+	      "INTx is disabled as well while the line is masked or not connected",
+	      "all else is about the bus, or about errors that concern the whole machine") },
 	{ PCI_STATUS, 2, .read = ALL & ~PCI_STATUS_CAP_LIST,
 	  .write = STATUS_W1C, .w1c = STATUS_W1C,
-	  DOC("Status", "error bits of the device itself, for its driver to clear; Capabilities List tells whether any is shown") },
+	  DOC("Status",
+	      "errors of the device itself, for its driver to clear",
+	      "Capabilities List says whether any is shown") },
 	{ PCI_CLASS_REVISION, 4, .read = ALL,
 	  DOC("Revision ID, Class Code", "identity") },
 	{ PCI_CACHE_LINE_SIZE, 1, .keep = ALL, .copy = true,
-	  DOC("Cache Line Size", "remembered only: the kernel has set it") },
+	  DOC("Cache Line Size", "the kernel has set it") },
 	{ PCI_LATENCY_TIMER, 1, .keep = ALL, .copy = true,
-	  DOC("Latency Timer", "remembered only: the bus is shared") },
+	  DOC("Latency Timer", "the bus is shared") },
 	{ PCI_HEADER_TYPE, 2, .read = ALL,
-	  DOC("Header Type, BIST", "a self test takes the device off the bus") },
+	  DOC("Header Type, BIST",
+	      "a self test takes the device off the bus") },
 	{ PCI_BASE_ADDRESS_0, 24, .lock = true,
-	  DOC("Base Address 0 to 5", "sizing works; the address written is remembered only, and the BAR stays where the kernel put it; absent if the user cannot have it") },
-	{ PCI_CARDBUS_CIS, 4, .read = ALL, DOC("Cardbus CIS Pointer", "identity") },
+	  DOC("Base Address 0 to 5",
+	      "sizing works, but a BAR stays where the kernel has put it",
+	      "a BAR that the user cannot have reads as 0") },
+	{ PCI_CARDBUS_CIS, 4, .read = ALL,
+	  DOC("Cardbus CIS Pointer", "identity") },
 	{ PCI_SUBSYSTEM_VENDOR_ID, 4, .read = ALL,
 	  DOC("Subsystem Vendor ID, Subsystem ID", "identity") },
 	{ PCI_ROM_ADDRESS, 4, .lock = true,
-	  DOC("Expansion ROM Base Address", "as the BARs; the ROM is read through its region, whatever is written here") },
+	  DOC("Expansion ROM Base Address",
+	      "as the BARs, with the enable bit; it has no effect on the ROM's region") },
 	{ PCI_CAPABILITY_LIST, 1, .lock = true,
-	  DOC("Capabilities Pointer", "the first capability shown") },
+	  DOC("Capabilities Pointer", "the first capability that is shown") },
 	{ PCI_INTERRUPT_LINE, 1, .keep = ALL, .copy = true,
-	  DOC("Interrupt Line", "remembered only: software's own note") },
+	  DOC("Interrupt Line", "a note of software's own") },
 	{ PCI_INTERRUPT_PIN, 1, .copy = true,
-	  DOC("Interrupt Pin", "0 where there is no INTx to be had") },
+	  DOC("Interrupt Pin", "0 where no INTx is to be had") },
 	{ PCI_MIN_GNT, 2, .read = ALL,
 	  DOC("Min_Gnt, Max_Lat", "what the device would like of its bus") },
 	{}
@@ -120,17 +129,22 @@ static const struct cap_row header_rows[] = {
 
 static const struct cap_row pm_rows[] = {
 	{ PCI_PM_PMC, 2, .read = ALL & ~PCI_PM_CAP_PME_MASK,
-	  DOC("PMC", "no PME: waking the machine is the kernel's") },
+	  DOC("PMC",
+	      "PME Support reads as 0: waking the machine is the kernel's") },
 	{ PCI_PM_CTRL, 2, .read = ALL & ~PM_OWN, .fn = UVFIO_REG_POWER,
-	  DOC("PMCSR", "Power State: the kernel makes the transition, and restores what the device loses in it") },
+	  DOC("PMCSR",
+	      "Power State: the kernel makes the transition, and restores what it loses",
+	      "PME Enable and PME Status read as 0") },
 	{}
 };
 
 static const struct cap_row vpd_rows[] = {
 	{ PCI_VPD_ADDR, 2, .keep = ALL & ~PCI_VPD_ADDR_F, .fn = UVFIO_REG_VPD,
-	  DOC("VPD Address, F", "writing an address with F = 0 reads it, F = 1 when done; with F = 1 nothing is written, and F becomes 0 at once: VPD outlives its user") },
+	  DOC("VPD Address, F",
+	      "an address written with F = 0 is read; F = 1 says that it is done",
+	      "F = 1 writes nothing, for VPD outlives its user, and becomes 0 at once") },
 	{ PCI_VPD_DATA, 4, .fn = UVFIO_REG_VPD_DATA,
-	  DOC("VPD Data", "of the last address read") },
+	  DOC("VPD Data", "of the address that was read last") },
 	{}
 };
 
@@ -140,15 +154,16 @@ static const struct cap_row vpd_rows[] = {
 /* Without PCI_MSI_FLAGS_64BIT the data follow the address; both are 16 bit. */
 static const struct cap_row msi_rows[] = {
 	{ PCI_MSI_FLAGS, 2, .read = ALL & ~MSI_CONTROL, .keep = MSI_CONTROL,
-	  DOC("Message Control", "Enable and Multiple Message Enable are remembered only: VFIO_DEVICE_SET_IRQS sets up MSI") },
+	  DOC("Message Control", "MSI is set up with VFIO_DEVICE_SET_IRQS") },
 	{ PCI_MSI_ADDRESS_LO, 20, .keep = ALL,
-	  DOC("Message Address, Data, Mask, Pending", "remembered only: the kernel writes the real ones, and where an interrupt goes is not for its user to choose") },
+	  DOC("Message Address, Data, Mask, Pending",
+	      "the real ones are the kernel's: a user must not choose where interrupts go") },
 	{}
 };
 
 static const struct cap_row msix_rows[] = {
 	{ PCI_MSIX_FLAGS, 2, .read = ALL & ~MSIX_CONTROL, .keep = MSIX_CONTROL,
-	  DOC("Message Control", "Enable and Function Mask are remembered only: VFIO_DEVICE_SET_IRQS sets up MSI-X") },
+	  DOC("Message Control", "MSI-X is set up with VFIO_DEVICE_SET_IRQS") },
 	{}
 };
 
@@ -157,7 +172,7 @@ static const struct cap_row msix_rows[] = {
 
 static const struct cap_row pcix_rows[] = {
 	{ PCI_X_STATUS, 4, .read = ALL, .w1c = PCIX_W1C,
-	  DOC("PCI-X Status", "read-only") },
+	  DOC("PCI-X Status", "errors of a shared bus") },
 	{}
 };
 
@@ -175,22 +190,31 @@ static const struct cap_row exp_rows[] = {
 	{ PCI_EXP_DEVCTL, 2, .read = ALL & ~DEVCTL_VIRT,
 	  .keep = PCI_EXP_DEVCTL_PAYLOAD, .write = PCI_EXP_DEVCTL_RELAX_EN,
 	  .fn = UVFIO_REG_DEVCTL, .copy = true, .lock = true,
-	  DOC("Device Control", "Relaxed Ordering is the user's, Max_Read_Request_Size within what the kernel allows; Max_Payload_Size is remembered only, as it must agree with the path; Initiate FLR makes the kernel reset the function; error reporting, tags, phantom functions and No Snoop are the kernel's") },
+	  DOC("Device Control",
+	      "Enable Relaxed Ordering is the user's",
+	      "Max_Read_Request_Size is the user's, within what the kernel allows",
+	      "Max_Payload_Size is remembered, for it has to agree with the path",
+	      "Initiate Function Level Reset makes the kernel reset the function; reads as 0",
+	      "error reporting, tags, phantom functions and No Snoop are the kernel's") },
 	{ PCI_EXP_DEVSTA, 2, .read = ALL, .write = DEVSTA_WRITE,
 	  .w1c = DEVSTA_W1C,
-	  DOC("Device Status", "errors detected by the device itself, for its driver to clear") },
+	  DOC("Device Status",
+	      "errors of the device itself, for its driver to clear") },
 	{ PCI_EXP_LNKSTA, 2, .read = ALL, .w1c = LNKSTA_W1C,
-	  DOC("Link Status", "read-only") },
+	  DOC("Link Status", "the link is the kernel's") },
 	{ PCI_EXP_DEVCTL2, 2, .read = ALL, .write = DEVCTL2_WRITE,
-	  DOC("Device Control 2", "Completion Timeout is the user's; atomic operations, ordering, LTR and OBFF need the path's consent") },
+	  DOC("Device Control 2",
+	      "Completion Timeout Value and Disable are the user's",
+	      "ARI, atomic operations, ID-based ordering, LTR and OBFF need the path's consent") },
 	{ PCI_EXP_LNKSTA2, 2, .read = ALL, .w1c = LNKSTA2_W1C,
-	  DOC("Link Status 2", "read-only") },
+	  DOC("Link Status 2", "the link is the kernel's") },
 	{}
 };
 
 static const struct cap_row af_rows[] = {
 	{ PCI_AF_CTRL, 1, .read = ALL & ~PCI_AF_CTRL_FLR, .fn = UVFIO_REG_AF,
-	  DOC("AF Control", "Initiate FLR makes the kernel reset the function") },
+	  DOC("AF Control",
+	      "Initiate FLR makes the kernel reset the function; reads as 0") },
 	{}
 };
 
@@ -244,53 +268,64 @@ static u32 ea_length(const struct uvfio_caps_walk *walk, u32 pos)
 
 static const struct cap std_caps[] = {
 	{ PCI_CAP_ID_PM, PCI_PM_SIZEOF, .lock = true, .rows = pm_rows,
-	  DOC("Power Management", "") },
+	  DOC("Power Management") },
 	{ PCI_CAP_ID_AGP, PCI_AGP_SIZEOF, .hidden = true,
 	  DOC("AGP", "its commands reach the host's aperture") },
 	{ PCI_CAP_ID_VPD, PCI_CAP_VPD_SIZEOF, .lock = true, .rows = vpd_rows,
-	  DOC("Vital Product Data", "one transaction at a time, made by the kernel") },
+	  DOC("Vital Product Data",
+	      "the kernel makes the transactions, one at a time") },
 	{ PCI_CAP_ID_SLOTID, 4, .hidden = true,
 	  DOC("Slot Identification", "of bridges") },
 	{ PCI_CAP_ID_MSI, 10, .lock = true, .length = msi_length, .rows = msi_rows,
-	  DOC("MSI", "") },
+	  DOC("MSI") },
 	{ PCI_CAP_ID_CHSWP, 4, .hidden = true,
 	  DOC("CompactPCI Hot Swap", "the slot's, not the device's") },
 	{ PCI_CAP_ID_PCIX, PCI_CAP_PCIX_SIZEOF_V0, .length = pcix_length, .rows = pcix_rows,
-	  DOC("PCI-X", "read-only: what a device may do to a shared bus is the kernel's") },
+	  DOC("PCI-X",
+	      "what a device may do to a shared bus is the kernel's") },
 	{ PCI_CAP_ID_HT, 4, .lock = true,
-	  DOC("HyperTransport", "the type and the first register, read-only: its blocks route interrupts and links") },
+	  DOC("HyperTransport",
+	      "its type and first register; the blocks behind it route interrupts and links") },
 	{ PCI_CAP_ID_VNDR, 3, .open_ended = true, .length = vndr_length,
-	  DOC("Vendor-Specific", "read-only: nobody but the vendor knows what a write does; config_permit opens what a driver needs") },
-	{ PCI_CAP_ID_DBG, 4, DOC("Debug Port", "read-only: where it is") },
+	  DOC("Vendor-Specific",
+	      "only the vendor knows what a write does: config_permit opens what a driver needs") },
+	{ PCI_CAP_ID_DBG, 4,
+	  DOC("Debug Port", "where it is") },
 	{ PCI_CAP_ID_CCRC, 4, .hidden = true,
 	  DOC("CompactPCI Central Resource Control", "of the chassis") },
 	{ PCI_CAP_ID_SHPC, 8, .hidden = true,
 	  DOC("Standard Hot-Plug Controller", "of bridges") },
-	{ PCI_CAP_ID_SSVID, 8, DOC("Subsystem ID", "read-only") },
+	{ PCI_CAP_ID_SSVID, 8,
+	  DOC("Subsystem ID", "identity") },
 	{ PCI_CAP_ID_AGP3, PCI_AGP_SIZEOF, .hidden = true,
 	  DOC("AGP 8x", "of bridges") },
 	{ PCI_CAP_ID_SECDEV, 4, .hidden = true, .lock = true,
 	  DOC("Secure Device", "the host's IOMMU") },
 	{ PCI_CAP_ID_EXP, PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V1,
 	  .length = exp_length, .rows = exp_rows,
-	  DOC("PCI Express", "Link registers are read-only: the other end of the link is the kernel's") },
+	  DOC("PCI Express",
+	      "Link Control is the kernel's, as the other end of the link is") },
 	{ PCI_CAP_ID_MSIX, PCI_CAP_MSIX_SIZEOF, .lock = true, .rows = msix_rows,
 	  DOC("MSI-X", "hidden where the table is not inside of a BAR") },
 	{ PCI_CAP_ID_SATA, PCI_SATA_SIZEOF_SHORT,
-	  DOC("SATA Index-Data", "read-only: where the pair is") },
+	  DOC("SATA Index-Data",
+	      "where the pair is; one in config space is not shown") },
 	{ PCI_CAP_ID_AF, PCI_CAP_AF_SIZEOF, .lock = true, .rows = af_rows,
-	  DOC("Advanced Features", "") },
+	  DOC("Advanced Features") },
 	{ PCI_CAP_ID_EA, 4, .hidden = true, .lock = true, .length = ea_length,
-	  DOC("Enhanced Allocation", "it holds addresses of the host; the BARs show what the device has") },
+	  DOC("Enhanced Allocation",
+	      "addresses of the host; the BARs show what the device has") },
 };
 
 /* Extended capabilities: PCIe 4.0, 7.6 to 7.9 */
 
 static const struct cap_row err_rows[] = {
 	{ PCI_ERR_UNCOR_STATUS, 4, .read = ALL, .w1c = ALL,
-	  DOC("Uncorrectable Error Status", "read-only") },
+	  DOC("Uncorrectable Error Status",
+	      "the kernel reports errors, and clears them") },
 	{ PCI_ERR_COR_STATUS, 4, .read = ALL, .w1c = ALL,
-	  DOC("Correctable Error Status", "read-only") },
+	  DOC("Correctable Error Status",
+	      "the kernel reports errors, and clears them") },
 	{}
 };
 
@@ -302,7 +337,7 @@ static const struct cap_row pwr_rows[] = {
 
 static const struct cap_row secpci_rows[] = {
 	{ SECPCI_LANE_ERRORS, 4, .read = ALL, .w1c = ALL,
-	  DOC("Lane Error Status", "read-only") },
+	  DOC("Lane Error Status", "the link is the kernel's") },
 	{}
 };
 
@@ -358,13 +393,15 @@ static u32 tph_length(const struct uvfio_caps_walk *walk, u32 pos)
 
 static const struct cap ext_caps[] = {
 	{ PCI_EXT_CAP_ID_ERR, PCI_ERR_ROOT_COMMAND, .rows = err_rows,
-	  DOC("Advanced Error Reporting", "read-only: the kernel finds the source of errors with it") },
+	  DOC("Advanced Error Reporting",
+	      "masks and severities decide what of the device stops the machine") },
 	{ PCI_EXT_CAP_ID_VC, PCI_CAP_VC_BASE_SIZEOF, .length = vc_length,
-	  DOC("Virtual Channel", "read-only: the other end of the link is the kernel's; arbitration tables are not shown") },
+	  DOC("Virtual Channel",
+	      "the other end of the link is the kernel's; arbitration tables are not shown") },
 	{ PCI_EXT_CAP_ID_DSN, PCI_EXT_CAP_DSN_SIZEOF,
-	  DOC("Device Serial Number", "read-only") },
+	  DOC("Device Serial Number", "identity") },
 	{ PCI_EXT_CAP_ID_PWR, PCI_EXT_CAP_PWR_SIZEOF, .rows = pwr_rows,
-	  DOC("Power Budgeting", "") },
+	  DOC("Power Budgeting") },
 	{ PCI_EXT_CAP_ID_RCLD, 16, .hidden = true,
 	  DOC("Root Complex Link Declaration", "of the host") },
 	{ PCI_EXT_CAP_ID_RCILC, 12, .hidden = true,
@@ -372,66 +409,75 @@ static const struct cap ext_caps[] = {
 	{ PCI_EXT_CAP_ID_RCEC, 8, .hidden = true,
 	  DOC("Root Complex Event Collector", "of the host") },
 	{ PCI_EXT_CAP_ID_MFVC, PCI_CAP_VC_BASE_SIZEOF, .hidden = true,
-	  DOC("Multi-Function Virtual Channel", "shared with other functions") },
+	  DOC("Multi-Function Virtual Channel",
+	      "shared with other functions") },
 	{ PCI_EXT_CAP_ID_VC9, PCI_CAP_VC_BASE_SIZEOF, .length = vc_length,
 	  DOC("Virtual Channel (with MFVC)", "as Virtual Channel") },
 	{ PCI_EXT_CAP_ID_RCRB, 20, .hidden = true,
 	  DOC("RCRB Header", "of the host") },
 	{ PCI_EXT_CAP_ID_VNDR, 8, .open_ended = true, .length = vsec_length,
-	  DOC("Vendor-Specific", "read-only, as its namesake among the standard ones") },
+	  DOC("Vendor-Specific", "as its namesake among the standard ones") },
 	{ PCI_EXT_CAP_ID_CAC, 4, .hidden = true,
 	  DOC("Configuration Access Correlation", "obsolete") },
 	{ PCI_EXT_CAP_ID_ACS, 8, .lock = true, .length = acs_length,
-	  DOC("Access Control Services", "read-only: they separate devices from each other") },
+	  DOC("Access Control Services", "they keep devices apart") },
 	{ PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ARI_SIZEOF,
-	  DOC("Alternative Routing-ID", "read-only: it concerns other functions") },
+	  DOC("Alternative Routing-ID", "it concerns other functions") },
 	{ PCI_EXT_CAP_ID_ATS, PCI_EXT_CAP_ATS_SIZEOF, .hidden = true,
 	  .lock = true,
-	  DOC("Address Translation Services", "with it a device addresses memory behind the IOMMU's back; the kernel decides") },
+	  DOC("Address Translation Services",
+	      "with it a device goes past the IOMMU; whether it may is the kernel's to say") },
 	{ PCI_EXT_CAP_ID_SRIOV, PCI_EXT_CAP_SRIOV_SIZEOF, .hidden = true,
 	  .lock = true,
-	  DOC("Single Root I/O Virtualization", "makes other devices; through the PF's sriov_numvfs only") },
+	  DOC("Single Root I/O Virtualization", "it makes other devices") },
 	{ PCI_EXT_CAP_ID_MRIOV, 4, .hidden = true, .lock = true,
-	  DOC("Multi-Root I/O Virtualization", "as SR-IOV") },
+	  DOC("Multi-Root I/O Virtualization",
+	      "as Single Root I/O Virtualization") },
 	{ PCI_EXT_CAP_ID_MCAST, PCI_EXT_CAP_MCAST_ENDPOINT_SIZEOF,
 	  .hidden = true, .lock = true,
-	  DOC("Multicast", "it redirects writes to other devices") },
+	  DOC("Multicast", "it has a part in where writes of others go") },
 	{ PCI_EXT_CAP_ID_PRI, PCI_EXT_CAP_PRI_SIZEOF, .hidden = true,
 	  .lock = true,
-	  DOC("Page Request Interface", "page faults are handled by the kernel, or not at all") },
+	  DOC("Page Request Interface",
+	      "page faults of a device are handled by the kernel, or not at all") },
 	{ PCI_EXT_CAP_ID_AMD_XXX, 4, .hidden = true,
 	  DOC("Reserved for AMD", "meaning unknown") },
 	{ PCI_EXT_CAP_ID_REBAR, 12, .lock = true, .length = rebar_length,
-	  DOC("Resizable BAR", "read-only: resizing a BAR moves others") },
+	  DOC("Resizable BAR",
+	      "a BAR that grows needs room that others may have") },
 	{ PCI_EXT_CAP_ID_DPA, PCI_DPA_BASE_SIZEOF, .length = dpa_length,
-	  DOC("Dynamic Power Allocation", "read-only: the platform's budget") },
+	  DOC("Dynamic Power Allocation", "the platform's budget") },
 	{ PCI_EXT_CAP_ID_TPH, PCI_TPH_BASE_SIZEOF, .length = tph_length,
-	  DOC("TPH Requester", "read-only: steering tags name caches of the host") },
+	  DOC("TPH Requester", "steering tags name caches of the host") },
 	{ PCI_EXT_CAP_ID_LTR, PCI_EXT_CAP_LTR_SIZEOF,
-	  DOC("Latency Tolerance Reporting", "read-only: the platform's budget") },
+	  DOC("Latency Tolerance Reporting", "the platform's budget") },
 	{ PCI_EXT_CAP_ID_SECPCI, 12, .rows = secpci_rows,
-	  DOC("Secondary PCI Express", "link, read-only; lane equalization is not shown") },
+	  DOC("Secondary PCI Express",
+	      "of the link; lane equalization is not shown") },
 	{ PCI_EXT_CAP_ID_PMUX, 4, .hidden = true,
 	  DOC("Protocol Multiplexing", "of the link") },
 	{ PCI_EXT_CAP_ID_PASID, PCI_EXT_CAP_PASID_SIZEOF, .hidden = true,
 	  .lock = true,
-	  DOC("Process Address Space ID", "chooses among address spaces, and the user has one") },
+	  DOC("Process Address Space ID",
+	      "it chooses among address spaces, and the user has one") },
 	{ PCI_EXT_CAP_ID_DPC, 4, .hidden = true,
 	  DOC("Downstream Port Containment", "of ports") },
 	{ PCI_EXT_CAP_ID_L1SS, 16,
-	  DOC("L1 PM Substates", "read-only: the other end of the link is the kernel's") },
+	  DOC("L1 PM Substates", "the other end of the link is the kernel's") },
 	{ PCI_EXT_CAP_ID_PTM, 12,
-	  DOC("Precision Time Measurement", "read-only: the path has to take part") },
+	  DOC("Precision Time Measurement", "the path has to take part") },
 	{ PCI_EXT_CAP_ID_DVSEC, 12, .open_ended = true, .length = dvsec_length,
-	  DOC("Designated Vendor-Specific", "read-only, as Vendor-Specific") },
+	  DOC("Designated Vendor-Specific", "as Vendor-Specific") },
 	{ PCI_EXT_CAP_ID_VF_REBAR, 4, .hidden = true, .lock = true,
-	  DOC("VF Resizable BAR", "as SR-IOV") },
+	  DOC("VF Resizable BAR", "as Single Root I/O Virtualization") },
 	{ PCI_EXT_CAP_ID_DLF, 12,
-	  DOC("Data Link Feature", "read-only: of the link") },
+	  DOC("Data Link Feature", "of the link") },
 	{ PCI_EXT_CAP_ID_PL_16GT, 0x20,
-	  DOC("Physical Layer 16.0 GT/s", "read-only: of the link; lane equalization is not shown") },
+	  DOC("Physical Layer 16.0 GT/s",
+	      "of the link; lane equalization is not shown") },
 	{ PCI_EXT_CAP_ID_DOE, 24, .hidden = true,
-	  DOC("Data Object Exchange", "a mailbox to firmware; one conversation at a time, the kernel's") },
+	  DOC("Data Object Exchange",
+	      "a mailbox to firmware that holds one conversation at a time, the kernel's") },
 };
 
 static const struct cap *cap_find(const struct cap *caps, size_t count, u16 id)
