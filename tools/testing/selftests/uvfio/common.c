@@ -250,6 +250,17 @@ int device_prepare(enum which which, struct device *dev)
 	return device_give(dev->node, TEST_UID);
 }
 
+/* Raw config space, also to write to it. */
+int raw_open(const struct device *dev)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/config", dev->bdf);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 /* The bound device's config_permit; who has it open is root from then on. */
 int permit_open(const struct device *dev)
 {
@@ -313,6 +324,29 @@ uint32_t raw_read32(const struct device *dev, unsigned int offset)
 bool raw_bus_master(const struct device *dev)
 {
 	return raw_read16(dev, PCI_COMMAND) & PCI_COMMAND_MASTER;
+}
+
+/* @root: from raw_open() */
+int raw_write(int root, unsigned int off, size_t len, uint32_t value)
+{
+	return pwrite(root, &value, len, off) == (ssize_t)len ? 0 : -EIO;
+}
+
+/* One register as its user sees it, of 1 to 4 bytes. */
+uint32_t config_read(int fd, unsigned int off, size_t len)
+{
+	uint32_t value = 0;
+
+	if (uvfio_region_read(fd, VFIO_PCI_CONFIG_REGION_INDEX, off, &value,
+			      len))
+		return CONFIG_FAILED;
+	return value;
+}
+
+int config_write(int fd, unsigned int off, size_t len, uint32_t value)
+{
+	return uvfio_region_write(fd, VFIO_PCI_CONFIG_REGION_INDEX, off, &value,
+				  len);
 }
 
 /*

@@ -62,6 +62,7 @@ int device_bind(const char *bdf, const char *driver);
 int device_give(const char *node, uid_t uid);
 bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
+int raw_open(const struct device *dev);
 int permit_open(const struct device *dev);
 int permit_write(int permit, uint32_t off, uint32_t read, uint32_t write);
 int kmsg_open(void);
@@ -76,6 +77,13 @@ void device_close(struct device *dev);
 uint16_t raw_read16(const struct device *dev, unsigned int offset);
 uint32_t raw_read32(const struct device *dev, unsigned int offset);
 bool raw_bus_master(const struct device *dev);
+int raw_write(int root, unsigned int off, size_t len, uint32_t value);
+
+/* What config_read() returns for an error, and no register of a test device is. */
+#define CONFIG_FAILED	0xeeeeeeeeU
+
+uint32_t config_read(int fd, unsigned int off, size_t len);
+int config_write(int fd, unsigned int off, size_t len, uint32_t value);
 
 int drop_privileges(uid_t uid);
 bool is_unprivileged(uid_t uid);

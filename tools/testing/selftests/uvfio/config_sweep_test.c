@@ -17,47 +17,11 @@
 #include "edu.h"
 #include "judge.h"
 #include "nvme.h"
+#include "registers.h"
 #include "test.h"
 
 #define SWEEP_TIMEOUT	1800
 #define MOST_COMPLAINTS	10
-
-/*
- * A register of each device that tells it from one that is asleep, in reset or
- * gone, and one that keeps what is written.
- */
-static const struct {
-	unsigned int bar;
-	unsigned int known;
-	uint32_t known_value;
-	unsigned int scratch;
-	uint32_t scratch_value;
-} registers[] = {
-	[NVME] = {	/* Version; Admin Queue Attributes */
-		VFIO_PCI_BAR0_REGION_INDEX, 0x08, 0x00010400,
-		NVME_AQA, 0x001f001f,
-	},
-	[EDU] = {	/* the address of a DMA transfer */
-		VFIO_PCI_BAR0_REGION_INDEX, EDU_ID, EDU_ID_VALUE,
-		EDU_DMA_SOURCE, 0x12345678,
-	},
-	[E1000E] = {	/* MAC address; Flow Control Transmit Timer Value */
-		VFIO_PCI_BAR0_REGION_INDEX, 0x5400, 0x12005452,
-		0x170, 0x5678,
-	},
-	[VIRTIO_RNG] = {	/* no vector for config, 16 bits; feature select */
-		VFIO_PCI_BAR4_REGION_INDEX, 0x10, 0x0000ffff,
-		0x00, 1,
-	},
-	[XHCI] = {	/* version and length of its capabilities; DCBAAP */
-		VFIO_PCI_BAR0_REGION_INDEX, 0x00, 0x01000040,
-		0x70, 0x12345640,
-	},
-	[NVME_VF] = {	/* as NVME */
-		VFIO_PCI_BAR0_REGION_INDEX, 0x08, 0x00010400,
-		NVME_AQA, 0x001f001f,
-	},
-};
 
 enum fill {
 	ZEROS,
@@ -66,15 +30,19 @@ enum fill {
 	FILLS,
 };
 
-FIXTURE(sweep)
-{
+struct sweep {
 	struct device dev;
 	struct judge judge;
 	uint64_t base;		/* of config space, on the descriptor */
-	int permit;		/* config_permit, opened as root */
 	uint32_t random;	/* never 0 */
 	unsigned int complaints;
 	unsigned int resets, sleeps;
+};
+
+FIXTURE(sweep)
+{
+	struct sweep sweep;
+	int permit;		/* config_permit, opened as root */
 };
 
 FIXTURE_VARIANT(sweep)
@@ -153,12 +121,13 @@ static const struct {
 
 FIXTURE_SETUP(sweep)
 {
+	struct sweep *sweep = &self->sweep;
 	const char *how = getenv("UVFIO_SWEEP");
 	struct vfio_region_info info;
 	unsigned int i;
 
-	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
-	self->permit = permit_open(&self->dev);
+	ASSERT_EQ(0, device_prepare(variant->which, &sweep->dev));
+	self->permit = permit_open(&sweep->dev);
 	ASSERT_LE(0, self->permit);
 	for (i = 0; variant->permits && i < ARRAY_SIZE(permits); i++) {
 		ASSERT_EQ(0, permit_write(self->permit, permits[i].off,
@@ -166,21 +135,21 @@ FIXTURE_SETUP(sweep)
 	}
 
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
-	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
-	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_CONFIG_REGION_INDEX,
+	ASSERT_EQ(0, device_open_attached(&sweep->dev, -1));
+	ASSERT_EQ(0, uvfio_region(sweep->dev.fd, VFIO_PCI_CONFIG_REGION_INDEX,
 				  &info));
 	ASSERT_EQ(variant->size, info.size);
-	self->base = info.offset;
+	sweep->base = info.offset;
 
-	ASSERT_EQ(0, judge_init(&self->judge, &self->dev));
-	ASSERT_EQ(variant->size, self->judge.size);
+	ASSERT_EQ(0, judge_init(&sweep->judge, &sweep->dev));
+	ASSERT_EQ(variant->size, sweep->judge.size);
 	for (i = 0; variant->permits && i < ARRAY_SIZE(permits); i++)
-		judge_grant(&self->judge, permits[i].off, permits[i].write);
-	self->random = 0x2545f491;
+		judge_grant(&sweep->judge, permits[i].off, permits[i].write);
+	sweep->random = 0x2545f491;
 	if (how && !strcmp(how, "full")) {
-		self->judge.thorough = true;
-		self->random = now_ms() | 1;
-		TH_LOG("random values from %#x", self->random);
+		sweep->judge.thorough = true;
+		sweep->random = now_ms() | 1;
+		TH_LOG("random values from %#x", sweep->random);
 	}
 }
 
@@ -188,7 +157,7 @@ FIXTURE_TEARDOWN(sweep)
 {
 	unsigned int i;
 
-	device_close(&self->dev);
+	device_close(&self->sweep.dev);
 	for (i = 0; variant->permits && i < ARRAY_SIZE(permits); i++)
 		EXPECT_EQ(0, permit_write(self->permit, permits[i].off, 0, 0));
 }
@@ -204,27 +173,27 @@ static uint32_t fill_value(uint32_t *random, enum fill fill)
 /* What the test is called for; a few failures tell as much as ten thousand. */
 #define COMPLAIN(...) \
 	do { \
-		self->complaints++; \
+		sweep->complaints++; \
 		EXPECT_TRUE(false) { \
 			TH_LOG(__VA_ARGS__); \
 		} \
 	} while (0)
 
 static void write_and_look(struct __test_metadata *_metadata,
-			   FIXTURE_DATA(sweep) *self,
+			   struct sweep *sweep,
 			   const struct write *write)
 {
-	size_t left = self->judge.size - write->off;
+	size_t left = sweep->judge.size - write->off;
 	size_t want = write->len < left ? write->len : left;
 	struct change change;
 	ssize_t done;
 
-	done = pwrite(self->dev.fd, &write->value, write->len,
-		      self->base + write->off);
+	done = pwrite(sweep->dev.fd, &write->value, write->len,
+		      sweep->base + write->off);
 	if (done != (ssize_t)want)
 		COMPLAIN("%u bytes %#x at %#x: wrote %zd, errno %d", write->len,
 			 write->value, write->off, done, errno);
-	if (!judge_sees(&self->judge, write, &change))
+	if (!judge_sees(&sweep->judge, write, &change))
 		COMPLAIN("%u bytes %#x at %#x: %#x was %#x, is %#x, may change %#x",
 			 write->len, write->value, write->off, change.at,
 			 change.before, change.after, change.allowed);
@@ -232,57 +201,39 @@ static void write_and_look(struct __test_metadata *_metadata,
 
 /* The device answers, its own reset and sleep behind it. */
 static void expect_awake(struct __test_metadata *_metadata,
-			 FIXTURE_DATA(sweep) *self, enum which which)
+			 struct sweep *sweep, enum which which)
 {
 	const struct write decode = {
 		PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
 	};
-	uint32_t value = 0;
-	int ret;
 
-	write_and_look(_metadata, self, &decode);
-	ret = uvfio_region_read(self->dev.fd, registers[which].bar,
-				registers[which].known, &value, sizeof(value));
-	if (ret || value != registers[which].known_value)
-		COMPLAIN("the device reads %#x, error %d", value, -ret);
+	write_and_look(_metadata, sweep, &decode);
+	if (!device_answers(sweep->dev.fd, which))
+		COMPLAIN("the device does not answer");
 }
 
 static void sweep_one(struct __test_metadata *_metadata,
-		      FIXTURE_DATA(sweep) *self, enum which which,
+		      struct sweep *sweep, enum which which,
 		      const struct write *write)
 {
-	bool reset = judge_says_reset(&self->judge, write);
+	bool reset = judge_says_reset(&sweep->judge, write);
 
-	write_and_look(_metadata, self, write);
+	write_and_look(_metadata, sweep, write);
 	if (reset) {
-		self->resets++;
-		expect_awake(_metadata, self, which);
+		sweep->resets++;
+		expect_awake(_metadata, sweep, which);
 	}
-	if (self->judge.pm &&
-	    raw_read16(&self->dev, self->judge.pm + PCI_PM_CTRL) &
+	if (sweep->judge.pm &&
+	    raw_read16(&sweep->dev, sweep->judge.pm + PCI_PM_CTRL) &
 	    PCI_PM_CTRL_STATE_MASK) {
 		const struct write wake = {
-			self->judge.pm + PCI_PM_CTRL, 2, 0,
+			sweep->judge.pm + PCI_PM_CTRL, 2, 0,
 		};
 
-		self->sleeps++;
-		write_and_look(_metadata, self, &wake);
-		expect_awake(_metadata, self, which);
+		sweep->sleeps++;
+		write_and_look(_metadata, sweep, &wake);
+		expect_awake(_metadata, sweep, which);
 	}
-}
-
-static bool keeps_what_is_written(int fd, enum which which)
-{
-	uint32_t value = 0;
-
-	return !uvfio_region_write(fd, registers[which].bar,
-				   registers[which].scratch,
-				   &registers[which].scratch_value,
-				   sizeof(value)) &&
-	       !uvfio_region_read(fd, registers[which].bar,
-				  registers[which].scratch, &value,
-				  sizeof(value)) &&
-	       value == registers[which].scratch_value;
 }
 
 /* What it is made for: it computes. */
@@ -324,7 +275,7 @@ static bool device_works(struct device *dev, enum which which)
 	int fd = dev->fd;
 
 	if (uvfio_command(fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0) ||
-	    !keeps_what_is_written(fd, which))
+	    device_mark(fd, which) || !device_is_marked(fd, which))
 		return false;
 	switch (which) {
 	case NVME:
@@ -340,26 +291,27 @@ static bool device_works(struct device *dev, enum which which)
 
 TEST_F_TIMEOUT(sweep, changes_only_what_is_granted, SWEEP_TIMEOUT)
 {
+	struct sweep *sweep = &self->sweep;
 	struct write write;
 	enum fill fill;
 
-	expect_awake(_metadata, self, variant->which);
-	for (write.off = 0; write.off < self->judge.size; write.off++) {
+	expect_awake(_metadata, sweep, variant->which);
+	for (write.off = 0; write.off < sweep->judge.size; write.off++) {
 		for (write.len = 1; write.len <= 4; write.len *= 2) {
 			for (fill = ZEROS; fill < FILLS; fill++) {
-				write.value = fill_value(&self->random, fill);
-				sweep_one(_metadata, self, variant->which,
+				write.value = fill_value(&sweep->random, fill);
+				sweep_one(_metadata, sweep, variant->which,
 					  &write);
-				ASSERT_GE(MOST_COMPLAINTS, self->complaints);
+				ASSERT_GE(MOST_COMPLAINTS, sweep->complaints);
 			}
 		}
 	}
 
 	/* Not for want of trying. */
-	EXPECT_EQ(variant->resets, self->resets > 0);
-	EXPECT_EQ(variant->sleeps, self->sleeps > 0);
-	TH_LOG("%u resets, asleep %u times", self->resets, self->sleeps);
-	EXPECT_TRUE(device_works(&self->dev, variant->which));
+	EXPECT_EQ(variant->resets, sweep->resets > 0);
+	EXPECT_EQ(variant->sleeps, sweep->sleeps > 0);
+	TH_LOG("%u resets, asleep %u times", sweep->resets, sweep->sleeps);
+	EXPECT_TRUE(device_works(&sweep->dev, variant->which));
 }
 
 TEST_HARNESS_MAIN

@@ -9,30 +9,9 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 
+#include "e1000e.h"
 #include "edu.h"
 #include "test.h"
-
-/* e1000e: registers in BAR 0; causes are bits, the same in most of them. */
-#define E1000E_CTRL		0x00
-#define E1000E_CTRL_RST		0x4000000
-#define E1000E_ICR		0xc0	/* write: acknowledge */
-#define E1000E_ICS		0xc8	/* write: set */
-#define E1000E_IMS		0xd0	/* write: enable */
-#define E1000E_IMC		0xd8	/* write: disable */
-#define E1000E_EIAC		0xdc	/* to be cleared by their own MSI-X */
-#define E1000E_IVAR		0xe4	/* cause to vector: 4 bits each */
-#define E1000E_BAR_SIZE		0x20000
-#define E1000E_CAUSE(vector)	(0x100000u << (vector))
-#define E1000E_CAUSES		0x1f00000u
-/* Causes 20 to 24 on vectors 0 to 4, each marked valid (bit 3). */
-#define E1000E_IVAR_ALL		0xcba98u
-#define E1000E_VECTORS		5
-/*
- * It repeats and delays interrupts by timers of 128 us, and QEMU ends itself
- * when one runs out after the interrupt mode was changed. Emulated time does
- * not help there: this is for the host to get round to it.
- */
-#define E1000E_SETTLE_US	100000
 
 FIXTURE(irq)
 {
@@ -77,26 +56,6 @@ FIXTURE_VARIANT_ADD(irq, e1000e_msix)
 	.index = VFIO_PCI_MSIX_IRQ_INDEX,
 	.count = E1000E_VECTORS,
 };
-
-static void e1000e_write(void *bar, unsigned int reg, uint32_t value)
-{
-	__atomic_store_n((uint32_t *)((char *)bar + reg), value,
-			 __ATOMIC_RELEASE);
-}
-
-/*
- * The device's own reset, because its throttling timers outlive the interrupt
- * that they hold back, and QEMU does not survive one that ends in another mode.
- */
-static void e1000e_setup(void *bar)
-{
-	e1000e_write(bar, E1000E_CTRL, E1000E_CTRL_RST);
-	e1000e_write(bar, E1000E_IMC, ~0u);
-	e1000e_write(bar, E1000E_ICR, ~0u);
-	e1000e_write(bar, E1000E_IVAR, E1000E_IVAR_ALL);
-	e1000e_write(bar, E1000E_EIAC, E1000E_CAUSES);
-	e1000e_write(bar, E1000E_IMS, E1000E_CAUSES);
-}
 
 /* Attached, registers mapped, nothing pending, nothing armed. */
 static int start(struct device *dev, struct edu *edu, void **e1000e)
