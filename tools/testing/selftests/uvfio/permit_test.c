@@ -422,8 +422,10 @@ TEST_F(permit, malformed_lines_change_nothing)
 	}
 	snprintf(sized, sizeof(sized), "%x 1 1", variant->size);
 	EXPECT_EQ(-EINVAL, write_line(self->permit, sized, strlen(sized), 0));
-	/* The second half of a line is no line. */
-	for (i = 1; i < strlen(line); i++)
+	/* Neither the beginning nor the end of a line is one. */
+	for (i = 1; i < strlen("70 ff "); i++)
+		EXPECT_EQ(-EINVAL, write_line(self->permit, line, i, 0));
+	for (i = strlen("70"); i < strlen(line); i++)
 		EXPECT_EQ(-EINVAL, write_line(self->permit, line + i,
 					      strlen(line) - i, i));
 	/* Sysfs hands it on in pieces. */
@@ -432,6 +434,17 @@ TEST_F(permit, malformed_lines_change_nothing)
 	EXPECT_EQ(-EINVAL, write_line(self->permit, long_line,
 				      sizeof(long_line), 0));
 	EXPECT_LIST("078 00000010 00000000\n");
+}
+
+/* A script writes line after line to what it has opened once. */
+TEST_F(permit, lines_can_follow_each_other)
+{
+	static const char first[] = "70 ff 1\n", second[] = "78 f 0\n";
+
+	EXPECT_EQ(0, write_line(self->permit, first, strlen(first), 0));
+	EXPECT_EQ(0, write_line(self->permit, second, strlen(second),
+				strlen(first)));
+	EXPECT_LIST("070 000000ff 00000001\n078 0000000f 00000000\n");
 }
 
 /* What stays closed */
