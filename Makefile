@@ -11,7 +11,7 @@ export KERNEL ?= stock
 
 # A recipe that begins with + shares the job slots of make -j with the makes
 # that its script calls.
-.PHONY: all samples selftests demo check bench fuzz lint shell clean help
+.PHONY: all samples selftests demo check bench fuzz docs lint shell clean help
 
 all:
 	@test -n "$(KDIR)" || { echo "no kernel headers found: install" \
@@ -41,6 +41,11 @@ fuzz:
 	@tools/setup fuzz
 	@tools/fuzz/run $(or $(TIME),60) $(SEED)
 
+docs:
+	@mkdir -p build
+	@tools/config-doc/generate > build/config-space.rst
+	@mv build/config-space.rst Documentation/
+
 lint:
 	@tools/setup lint
 	+@tools/lint
@@ -64,6 +69,7 @@ help:
 	@echo "make shell        a shell in the virtual machine that tests run in"
 	@echo "make samples      build the sample drivers"
 	@echo "make selftests    build the tests"
+	@echo "make docs         Documentation/config-space.rst, from the table"
 	@echo "make lint         everything that looks at the source only"
 	@echo "make clean        remove what was built"
 	@echo
