@@ -53,7 +53,8 @@ struct cap {
 	u16 id;
 	u16 len;		/* the least it has, in bytes */
 	bool hidden;
-	bool lock;		/* no permit opens any of it */
+	bool lock;		/* no permit opens any of it; no row has @write */
+	u8 lock_len;		/* nor these bytes up to the next, if that is more */
 	bool open_ended;	/* may claim more than it has: ends at the next */
 	/* Bytes it has; NULL: @len. May return anything. */
 	u32 (*length)(const struct uvfio_caps_walk *walk, u32 pos);
@@ -64,7 +65,9 @@ struct cap {
 #endif
 };
 
-#define SECPCI_LANE_ERRORS	8	/* not in pci_regs.h */
+/* Not in pci_regs.h */
+#define SECPCI_LANE_ERRORS	8
+#define SECDEV_LEN		0x18
 #define ALL		0xffffffffU
 
 /* The header, type 0: PCI 3.0, 6.1 and 6.2; PCIe 4.0, 7.5.1 */
@@ -283,7 +286,7 @@ static const struct cap std_caps[] = {
 	{ PCI_CAP_ID_PCIX, PCI_CAP_PCIX_SIZEOF_V0, .length = pcix_length, .rows = pcix_rows,
 	  DOC("PCI-X",
 	      "what a device may do to a shared bus is the kernel's") },
-	{ PCI_CAP_ID_HT, 4, .lock = true,
+	{ PCI_CAP_ID_HT, 4, .lock = true, .lock_len = HT_CAP_SIZEOF_LONG,
 	  DOC("HyperTransport",
 	      "its type and first register; the blocks behind it route interrupts and links") },
 	{ PCI_CAP_ID_VNDR, 3, .open_ended = true, .length = vndr_length,
@@ -300,6 +303,7 @@ static const struct cap std_caps[] = {
 	{ PCI_CAP_ID_AGP3, PCI_AGP_SIZEOF, .hidden = true,
 	  DOC("AGP 8x", "of bridges") },
 	{ PCI_CAP_ID_SECDEV, 4, .hidden = true, .lock = true,
+	  .lock_len = SECDEV_LEN,
 	  DOC("Secure Device", "the host's IOMMU") },
 	{ PCI_CAP_ID_EXP, PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V1,
 	  .length = exp_length, .rows = exp_rows,
@@ -606,8 +610,10 @@ static bool cap_show(struct uvfio_caps_walk *walk, u32 pos, u32 limit,
 	len = cap->length ? cap->length(walk, pos) : cap->len;
 	if (cap->open_ended)
 		len = len_until_next(walk, pos, len);
-	if (cap->lock)
+	if (cap->lock) {
 		lock_range(walk, pos, len > cap->len ? len : cap->len);
+		lock_range(walk, pos, len_until_next(walk, pos, cap->lock_len));
+	}
 	if (len < cap->len || !claim(walk, pos, len, limit)) {
 		walk->rejected++;
 		return false;

@@ -880,6 +880,29 @@ TEST_F(caps, of_enhanced_allocation_are_locked_to_their_end)
 	EXPECT_REG(dev, 0x64, 0);
 }
 
+/* These are longer than what is known of them, but not longer than it can be. */
+TEST_F(caps, of_the_host_are_locked_up_to_the_next)
+{
+	struct caps_device *dev = &self->dev;
+
+	std_list(dev, 0x40);
+	std_cap(dev, 0x40, PCI_CAP_ID_HT, HT_CAPTYPE_IRQ << 8, 0x80);
+	std_cap(dev, 0x80, PCI_CAP_ID_SECDEV, 0, 0xc0);
+	std_cap(dev, 0xc0, PCI_CAP_ID_HT, HT_CAPTYPE_MSI_MAPPING << 8, 0xcc);
+	std_cap(dev, 0xcc, PCI_CAP_ID_VNDR, 0x10, 0xf8);
+	std_cap(dev, 0xf8, PCI_CAP_ID_HT, 0, 0);
+	dev->size = PCI_CFG_SPACE_SIZE;
+	expect_locked(_metadata, dev, 0x40, 28);
+	expect_locked(_metadata, dev, 0x80, 24);
+	expect_locked(_metadata, dev, 0xc0, 12);
+	expect_locked(_metadata, dev, 0xf8, 8);
+	EXPECT_REG(dev, 0x5c, 0);
+	EXPECT_REG(dev, 0x98, 0);
+	EXPECT_REG(dev, 0xcc, .hw = 0xffff0000, .lock = 0x0000ffff);
+	EXPECT_REG(dev, 0xd0, .hw = ALL);
+	EXPECT_STREQ("40:08 c0:08 cc:09 f8:08", std_seen(dev));
+}
+
 /* The kernel does not care that they overlap, and uses the hidden one. */
 TEST_F(caps, write_nothing_of_another_that_is_the_kernels)
 {
