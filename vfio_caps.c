@@ -425,7 +425,7 @@ static const struct cap ext_caps[] = {
 	  DOC("Configuration Access Correlation", "obsolete") },
 	{ PCI_EXT_CAP_ID_ACS, 8, .lock = true, .length = acs_length,
 	  DOC("Access Control Services", "they keep devices apart") },
-	{ PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ARI_SIZEOF,
+	{ PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ARI_SIZEOF, .lock = true,
 	  DOC("Alternative Routing-ID", "it concerns other functions") },
 	{ PCI_EXT_CAP_ID_ATS, PCI_EXT_CAP_ATS_SIZEOF, .hidden = true,
 	  .lock = true,

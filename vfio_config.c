@@ -368,6 +368,11 @@ static void init_header(struct uvfio_dev *udev)
 		reg[PCI_INTERRUPT_PIN / 4].initial &= ~pin;
 	}
 
+	/* Off where the host's bridge cannot bear it, and to stay so. */
+	if (pci_is_pcie(pdev) && !pcie_relaxed_ordering_enabled(pdev))
+		reg[(pci_pcie_cap(pdev) + PCI_EXP_DEVCTL) / 4].write &=
+			~PCI_EXP_DEVCTL_RELAX_EN;
+
 	/* A VF decodes memory without being told to; let it look like that. */
 	if (pdev->no_command_memory) {
 		reg = &reg[PCI_COMMAND / 4];

@@ -233,6 +233,26 @@ static void uvfio_pci_reset_done(struct pci_dev *pdev)
 	set_in_reset(udev, false);
 }
 
+/*
+ * For its user a suspend of the machine is a reset. Bus mastering goes off before
+ * the IOMMU does, and the core, which leaves a driver with these alone, does not
+ * enable INTx behind our back.
+ */
+static int uvfio_pci_suspend(struct device *dev)
+{
+	uvfio_pci_reset_prepare(to_pci_dev(dev));
+	return 0;
+}
+
+static int uvfio_pci_resume(struct device *dev)
+{
+	uvfio_pci_reset_done(to_pci_dev(dev));
+	return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(uvfio_pm_ops, uvfio_pci_suspend,
+				uvfio_pci_resume);
+
 static const struct pci_error_handlers uvfio_err_handlers = {
 	.reset_prepare = uvfio_pci_reset_prepare,
 	.reset_done = uvfio_pci_reset_done,
@@ -650,6 +670,7 @@ static struct pci_driver uvfio_pci_driver = {
 	.probe = uvfio_pci_probe,
 	.remove = uvfio_pci_remove,
 	.err_handler = &uvfio_err_handlers,
+	.driver.pm = pm_sleep_ptr(&uvfio_pm_ops),
 	.driver_managed_dma = true,
 };
 

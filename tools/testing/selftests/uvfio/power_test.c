@@ -31,6 +31,7 @@ FIXTURE(power)
 	struct device dev;
 	unsigned int control;	/* offset of PMCSR */
 	int unbind, reset;	/* sysfs, opened as root */
+	int suspend;		/* likewise */
 	char *map;		/* of a page with registers */
 	unsigned int known;	/* a register in it, and its value */
 	uint32_t known_value;
@@ -79,6 +80,26 @@ static int reset_open(const char *bdf)
 static int root_reset(int fd)
 {
 	return pwrite(fd, "1", 1, 0) == 1 ? 0 : -errno;
+}
+
+/*
+ * Puts all devices of the machine to sleep and wakes them up again, which is the
+ * part of a suspend that is ours.
+ */
+static int suspend_open(void)
+{
+	int ret;
+
+	ret = write_file("/sys/power/pm_test", "devices");
+	if (!ret)
+		ret = write_file("/sys/module/suspend/parameters/pm_test_delay",
+				 "0");
+	return ret ? ret : open("/sys/power/state", O_WRONLY | O_CLOEXEC);
+}
+
+static int machine_suspend(int fd)
+{
+	return write(fd, "mem", 3) == 3 ? 0 : -errno;
 }
 
 #define READ(off, len)	config_read(self->dev.fd, off, len)
@@ -147,6 +168,8 @@ FIXTURE_SETUP(power)
 	ASSERT_LE(0, self->unbind);
 	self->reset = reset_open(self->dev.bdf);
 	ASSERT_LE(0, self->reset);
+	self->suspend = suspend_open();
+	ASSERT_LE(0, self->suspend);
 	self->control = raw_cap(&self->dev, PCI_CAP_ID_PM) + PCI_PM_CTRL;
 	ASSERT_LT(PCI_PM_CTRL, self->control);
 	EXPECT_EQ(variant->keeps, raw_read16(&self->dev, self->control) >> 3 & 1);
@@ -315,6 +338,30 @@ TEST_F(power, asleep_it_can_be_reset)
 		EXPECT_EQ(!variant->resets, device_is_marked(self->dev.fd,
 							     variant->which));
 		EXPECT_FALSE(raw_bus_master(&self->dev));
+	}
+}
+
+/* Awake and asleep. No interrupt that nobody handles, no DMA, comes of it. */
+TEST_F(power, suspend_of_the_machine_is_like_a_reset)
+{
+	unsigned int i;
+
+	if (variant->which == NVME_VF)
+		SKIP(return, "its PF goes to sleep, too, and takes it offline");
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY |
+					   PCI_COMMAND_MASTER, 0));
+		EXPECT_TRUE(raw_bus_master(&self->dev));
+		if (i)
+			SET_STATE(D3HOT);
+		ASSERT_EQ(0, machine_suspend(self->suspend));
+		EXPECT_STATE(D0);
+		EXPECT_WORKS();
+		EXPECT_FALSE(raw_bus_master(&self->dev));
+		EXPECT_EQ(PCI_COMMAND_INTX_DISABLE,
+			  raw_read16(&self->dev, PCI_COMMAND) &
+			  PCI_COMMAND_INTX_DISABLE);
 	}
 }
 
