@@ -235,6 +235,14 @@ enum uvfio_config_todo uvfio_config_write(struct uvfio_dev *udev, u64 off,
 			 UVFIO_CONFIG_DONE;
 }
 
+/* Of a capability that the kernel has found, where config space may not reach. */
+static struct uvfio_reg *cap_reg(struct uvfio_dev *udev, u32 pos, u32 off)
+{
+	if (!pos || pos + off >= udev->pdev->cfg_size)
+		return NULL;
+	return &udev->regs[(pos + off) / 4];
+}
+
 /**
  * uvfio_config_set_power - PMCSR shows the state that the device is in
  * @udev: device_lock
@@ -243,20 +251,17 @@ enum uvfio_config_todo uvfio_config_write(struct uvfio_dev *udev, u64 off,
 void uvfio_config_set_power(struct uvfio_dev *udev, pci_power_t state)
 {
 	u32 shown = min_t(int, (__force int)state, (__force int)PCI_D3hot);
-	struct uvfio_reg *reg;
-
-	if (!udev->pdev->pm_cap)
-		return;
+	struct uvfio_reg *reg = cap_reg(udev, udev->pdev->pm_cap, PCI_PM_CTRL);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
-	reg = &udev->regs[(udev->pdev->pm_cap + PCI_PM_CTRL) / 4];
-	if (reg->fn == UVFIO_REG_POWER)
+	if (reg && reg->fn == UVFIO_REG_POWER)
 		reg->value = (reg->value & ~PCI_PM_CTRL_STATE_MASK) | shown;
 }
 
 /**
  * uvfio_config_vpd - carry out a read of Vital Product Data
- * @udev: device_lock, without mem_rwsem: this can take 125 ms
+ * @udev: device_lock, without mem_rwsem: this can take 125 ms. To find out how
+ *	long the data are would take the core as long as the device likes.
  * @off: the dword with the address register
  * @addr: what was written there
  *
@@ -271,9 +276,15 @@ void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr)
 
 	device_lock_assert(&udev->pdev->dev);
 
+	/*
+	 * Where the core goes to function 0 instead, that is not ours, and waits
+	 * for resets of it that wait for our lock.
+	 */
+	if (udev->pdev->dev_flags & PCI_DEV_FLAGS_VPD_REF_F0)
+		return;
 	if (udev->vpd_broken)
 		return;
-	ret = pci_read_vpd(udev->pdev, addr & ~3, sizeof(data), &data);
+	ret = pci_read_vpd_any(udev->pdev, addr & ~3, sizeof(data), &data);
 	if (ret != sizeof(data)) {
 		udev->vpd_broken = ret < 0 && ret != -EINTR;
 		return;
@@ -359,7 +370,7 @@ static void init_header(struct uvfio_dev *udev)
 {
 	const u32 pin = 0xffU << (PCI_INTERRUPT_PIN % 4 * 8);
 	struct pci_dev *pdev = udev->pdev;
-	struct uvfio_reg *reg = udev->regs;
+	struct uvfio_reg *reg = udev->regs, *devctl;
 
 	set_virtual(&reg[PCI_VENDOR_ID / 4],
 		    pdev->vendor | (u32)pdev->device << 16, 0);
@@ -369,9 +380,9 @@ static void init_header(struct uvfio_dev *udev)
 	}
 
 	/* Off where the host's bridge cannot bear it, and to stay so. */
-	if (pci_is_pcie(pdev) && !pcie_relaxed_ordering_enabled(pdev))
-		reg[(pci_pcie_cap(pdev) + PCI_EXP_DEVCTL) / 4].write &=
-			~PCI_EXP_DEVCTL_RELAX_EN;
+	devctl = cap_reg(udev, pci_pcie_cap(pdev), PCI_EXP_DEVCTL);
+	if (devctl && !pcie_relaxed_ordering_enabled(pdev))
+		devctl->write &= ~PCI_EXP_DEVCTL_RELAX_EN;
 
 	/* A VF decodes memory without being told to; let it look like that. */
 	if (pdev->no_command_memory) {

@@ -224,8 +224,10 @@ static int vector_request(struct uvfio_dev *udev, unsigned int i,
 	WRITE_ONCE(vector->trigger, trigger);
 	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX) {
 		vector->irq = pdev->irq;
+		/* PROBE: a line that is in use is no news to the log. */
 		ret = request_irq(vector->irq, intx_handler,
-				  udev->intx_maskable ? IRQF_SHARED : 0,
+				  udev->intx_maskable ? IRQF_SHARED :
+							IRQF_PROBE_SHARED,
 				  vector->name, udev);
 	} else {
 		vector->irq = pci_irq_vector(pdev, i);

@@ -185,10 +185,16 @@ static bool power_reachable(struct pci_dev *pdev, pci_power_t state)
 	       (__force int)state > (__force int)pdev->current_state;
 }
 
-/*
- * The kernel makes the transition: it knows the delays. A device that does not
- * answer stays as it is: the core would log each attempt.
- */
+/* Where it does not, the core would log each attempt. */
+static bool power_answers(struct pci_dev *pdev)
+{
+	u16 control;
+
+	pci_read_config_word(pdev, pdev->pm_cap + PCI_PM_CTRL, &control);
+	return !PCI_POSSIBLE_ERROR(control);
+}
+
+/* The kernel makes the transition: it knows the delays. */
 static void power_set(struct uvfio_dev *udev, pci_power_t state)
 {
 	struct pci_dev *pdev = udev->pdev;
@@ -196,7 +202,7 @@ static void power_set(struct uvfio_dev *udev, pci_power_t state)
 	device_lock_assert(&pdev->dev);
 
 	if (pdev->pm_cap && power_reachable(pdev, state) &&
-	    pci_device_is_present(pdev)) {
+	    power_answers(pdev)) {
 		set_in_reset(udev, true);
 		if (state == PCI_D0)
 			power_up(udev);
