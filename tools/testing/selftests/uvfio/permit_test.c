@@ -19,6 +19,8 @@
 #define LIST_SIZE	(CONFIG_DWORDS * LINE + 1)
 #define LOG_BURST	10
 #define RACE_MS		1000
+#define LEAST_ROUNDS	4	/* a busy machine is no excuse */
+#define MOST_READS	2000	/* of a list in small pieces */
 
 /* All that is in force, as text; -errno. */
 static ssize_t permit_list(int permit, char *list, size_t size)
@@ -663,6 +665,8 @@ TEST_F(permit, as_many_as_there_are_dwords)
 		size_t done = 0;
 		ssize_t n;
 
+		if (len / chunks[i] > MOST_READS)
+			continue;
 		memset(again, 0, sizeof(again));
 		while ((n = pread(self->permit, again + done,
 				  chunks[i] < sizeof(again) - done ?
@@ -971,7 +975,7 @@ TEST_F(binding, races_of_permits_with_unbind)
 		if (!pids[i])
 			run[i](self->dev.bdf);
 	}
-	for (; now_ms() < end; rounds++) {
+	for (; now_ms() < end || rounds < LEAST_ROUNDS; rounds++) {
 		ASSERT_EQ(0, rebind(&self->dev, &self->permit));
 		usleep(rounds % 8 * 10000);
 	}
@@ -980,7 +984,6 @@ TEST_F(binding, races_of_permits_with_unbind)
 		ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 	}
-	EXPECT_LT(3, rounds);
 	ASSERT_EQ(0, rebind(&self->dev, &self->permit));
 	EXPECT_LIST("");
 }
