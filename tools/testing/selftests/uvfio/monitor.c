@@ -156,7 +156,7 @@ static int walk(struct tables at, const volatile void *address, uint64_t *pte,
 	int ret;
 
 	for (;; at.shift -= TABLE_BITS) {
-		index = (uintptr_t)address >> at.shift & TABLE_MASK;
+		index = (uint64_t)(uintptr_t)address >> at.shift & TABLE_MASK;
 		ret = read_physical(at.root + index * sizeof(*pte), pte);
 		if (ret)
 			return ret;
