@@ -392,18 +392,45 @@ static vm_fault_t bar_fault(struct vm_fault *vmf)
 
 #ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
 /*
- * Only where there is no entry yet. What to do about one that is write-protected
- * small pages know, and the core takes a large page apart for them.
+ * For no entry yet, and for one that is write-protected and is to become writable.
+ * Where there is a table, small pages serve the fault. The core warns when it is to
+ * make an entry writable and finds no large page, so it is asked to only where one
+ * was seen: what takes it away would need mmap_lock or mem_rwsem for write.
  */
+static vm_fault_t pmd_insert(struct vm_fault *vmf, unsigned long pfn)
+{
+	pmd_t old = READ_ONCE(*vmf->pmd);
+
+	if (pmd_none(old))
+		return vmf_insert_pfn_pmd(vmf, pfn, false);
+	return pmd_leaf(old) ?
+		vmf_insert_pfn_pmd(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE) :
+		VM_FAULT_FALLBACK;
+}
+
+/* With mmap_lock, which bar_vma_open() relies on. */
+static vm_fault_t pud_insert(struct vm_fault *vmf, unsigned long pfn)
+{
+	pud_t old = READ_ONCE(*vmf->pud);
+
+	if (vmf->flags & FAULT_FLAG_VMA_LOCK) {
+		vma_end_read(vmf->vma);
+		return VM_FAULT_RETRY;
+	}
+	if (pud_none(old))
+		return vmf_insert_pfn_pud(vmf, pfn, false);
+	return pud_leaf(old) ?
+		vmf_insert_pfn_pud(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE) :
+		VM_FAULT_FALLBACK;
+}
+
 static vm_fault_t bar_insert_huge(struct vm_fault *vmf, unsigned int order,
 				  unsigned long pfn)
 {
-	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) &&
-	    order == PMD_ORDER && pmd_none(READ_ONCE(*vmf->pmd)))
-		return vmf_insert_pfn_pmd(vmf, pfn, false);
-	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP) &&
-	    order == PUD_ORDER && pud_none(READ_ONCE(*vmf->pud)))
-		return vmf_insert_pfn_pud(vmf, pfn, false);
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && order == PMD_ORDER)
+		return pmd_insert(vmf, pfn);
+	if (IS_ENABLED(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP) && order == PUD_ORDER)
+		return pud_insert(vmf, pfn);
 	return VM_FAULT_FALLBACK;
 }
 
@@ -428,12 +455,30 @@ static vm_fault_t bar_huge_fault(struct vm_fault *vmf, unsigned int order)
 	guard(mutex)(&udev->fault_lock);
 	return bar_insert_huge(vmf, order, pfn);
 }
+
+/*
+ * A mapping is about to be split, moved or inherited: mmap_lock is held for write.
+ * The core takes an entry for 1 GiB for one of a table then, and follows it into
+ * the device (mm_find_pmd() and get_old_pmd(), v6.12). So there is none until that
+ * lock is released.
+ */
+static void bar_vma_open(struct vm_area_struct *vma)
+{
+	struct uvfio_dev *udev = vma->vm_private_data;
+	unsigned int region = vma_region(vma);
+
+	if (udev->bars[region_bar(region)].len >= PUD_SIZE)
+		unmap_mapping_range(vma->vm_file->f_mapping,
+				    UVFIO_REGION_OFFSET(region),
+				    UVFIO_REGION_OFFSET(1), true);
+}
 #endif
 
 static const struct vm_operations_struct bar_vm_ops = {
 	.fault = bar_fault,
 #ifdef CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP
 	.huge_fault = bar_huge_fault,
+	.open = bar_vma_open,
 #endif
 };
 

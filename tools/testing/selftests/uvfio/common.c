@@ -51,6 +51,7 @@ static const struct {
 	[NVME_VF]	= { 0x1b36, 0x0010, 3 },
 	[SMALL1]	= { 0x1b36, 0x0005, 1 },
 	[SMALL2]	= { 0x1b36, 0x0005, 2 },
+	[HUGE_IVSHMEM]	= { 0x1af4, 0x1110, 1 },
 };
 
 int write_file(const char *path, const char *text)

@@ -45,6 +45,7 @@ enum which {
 	NVME_VF,	/* not there before vf_create(), see vf.h */
 	SMALL1,		/* two functions of one device: one group */
 	SMALL2,
+	HUGE_IVSHMEM,	/* BAR 2 1 GiB of memory */
 };
 
 struct device {

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 
 #include "edu.h"
+#include "monitor.h"
 #include "nvme.h"
 #include "test.h"
 
@@ -948,6 +949,7 @@ FIXTURE_SETUP(large)
 	struct vfio_region_info info;
 
 	ASSERT_EQ(0, device_prepare(IVSHMEM, &self->dev));
+	ASSERT_EQ(0, monitor_open());
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
@@ -1115,6 +1117,93 @@ TEST_F(large, write_combining_mapping_is_the_same)
 					    PAGE_SIZE, &wc));
 }
 
+/* Whether the kernel has large pages for devices: it is what walks them. */
+static bool kernel_has_large_pages(void)
+{
+	char line[256];
+	bool found = false;
+	FILE *file;
+
+	file = fopen("/proc/kallsyms", "re");
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file))
+		found = strstr(line, " follow_pfnmap_start");
+	fclose(file);
+	return found;
+}
+
+/* Maps at @at, touches, and looks at what the hardware has for it then. */
+static bool mapped_as(int fd, uint64_t offset, void *at, uint64_t type,
+		      uint64_t size)
+{
+	uint8_t *map = large_map(fd, offset, at);
+	uint64_t pte, pte_size;
+	bool same;
+
+	if (!map || read_faults(map + WINDOW + PAGE_SIZE, NULL) ||
+	    monitor_pte(map + WINDOW + PAGE_SIZE, &pte, &pte_size))
+		return false;
+	same = (pte & PTE_TYPE) == type && pte_size == size;
+
+	/* It is the mapping's, and stays that when the protection changes. */
+	if (mprotect(map, LARGE_SIZE, PROT_READ) ||
+	    mprotect(map, LARGE_SIZE, PROT_READ | PROT_WRITE) ||
+	    write_faults(map + WINDOW + PAGE_SIZE, 1) ||
+	    monitor_pte(map + WINDOW + PAGE_SIZE, &pte, &pte_size))
+		return false;
+	munmap(map, LARGE_SIZE);
+	return same && (pte & PTE_TYPE) == type && pte_size == size;
+}
+
+TEST_F(large, memory_type_and_page_size)
+{
+	uint64_t huge = kernel_has_large_pages() ? WINDOW : PAGE_SIZE;
+	uint8_t *room = mmap(NULL, 3 * LARGE_SIZE, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct full_info full;
+	uint64_t wc;
+
+	ASSERT_NE(MAP_FAILED, room);
+	room = (uint8_t *)(((uintptr_t)room + LARGE_SIZE) & ~(LARGE_SIZE - 1));
+	ASSERT_EQ(0, full_info(self->dev.fd, VFIO_PCI_BAR2_REGION_INDEX,
+			       &full));
+	wc = wc_offset(&full);
+	ASSERT_NE(0, wc);
+
+	EXPECT_TRUE(mapped_as(self->dev.fd, self->base, room,
+			      PTE_UNCACHED_MINUS, huge));
+	EXPECT_TRUE(mapped_as(self->dev.fd, self->base, room + PAGE_SIZE,
+			      PTE_UNCACHED_MINUS, PAGE_SIZE));
+	EXPECT_TRUE(mapped_as(self->dev.fd, wc, room, PTE_WRITE_COMBINING,
+			      PAGE_SIZE));
+	/* Wherever the kernel likes it; with 64 bit that suits large pages. */
+	if (sizeof(void *) == 8)
+		EXPECT_TRUE(mapped_as(self->dev.fd, self->base, NULL,
+				      PTE_UNCACHED_MINUS, huge));
+	munmap(room, 2 * LARGE_SIZE);
+}
+
+/*
+ * Who counts dirty pages has the kernel map read-only first: the write that
+ * follows must not wait for ever for a large page to become writable.
+ */
+TEST_F(large, write_protected_pages_become_writable)
+{
+	uint32_t *map = large_map(self->dev.fd, self->base, NULL), value;
+
+	ASSERT_NE(NULL, map);
+	ASSERT_EQ(0, write_file("/proc/self/clear_refs", "4"));
+	EXPECT_FALSE(read_faults(map, NULL));
+	EXPECT_FALSE(write_faults(map, 0x1234));
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
+	EXPECT_EQ(0x1234, value);
+	EXPECT_GE(LARGE_SIZE / WINDOW * 2 + FAULT_SLACK,
+		  number_pages(map, 6000000) / 512);
+	EXPECT_TRUE(pages_numbered(self->dev.fd, self->base, 6000000));
+	munmap(map, LARGE_SIZE);
+}
+
 /* The other BAR, of 256 bytes, on a page of its own; its first register keeps. */
 TEST_F(large, small_bar_is_a_page_in_a_mapping)
 {
@@ -1135,6 +1224,153 @@ TEST_F(large, small_bar_is_a_page_in_a_mapping)
 	EXPECT_FALSE(read_faults(map + PAGE_SIZE / 4 - 1, NULL));
 	munmap(map, PAGE_SIZE);
 }
+
+#ifdef __LP64__
+/*
+ * A BAR of 1 GiB, which one entry of a page table can map. Where the core has no
+ * idea of that, it must not meet one. 32 bit has no room for it.
+ */
+
+#define GIB		(1024 * MIB)
+
+FIXTURE(gigabyte)
+{
+	struct device dev;
+	uint64_t base;
+	uint8_t *room;
+	uint8_t *map;		/* all of the BAR, at a multiple of its size */
+};
+
+/* Parts of it that are looked at, each with a number of its own. */
+static const uint64_t marks[] = {
+	0, PAGE_SIZE, WINDOW, WINDOW + 3 * PAGE_SIZE, GIB / 2 - PAGE_SIZE,
+	GIB / 2, GIB - WINDOW, GIB - PAGE_SIZE,
+};
+
+FIXTURE_SETUP(gigabyte)
+{
+	struct vfio_region_info info;
+	uint32_t i;
+
+	ASSERT_EQ(0, device_prepare(HUGE_IVSHMEM, &self->dev));
+	ASSERT_EQ(0, monitor_open());
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_BAR2_REGION_INDEX,
+				  &info));
+	ASSERT_EQ(GIB, info.size);
+	self->base = info.offset;
+	for (i = 0; i < ARRAY_SIZE(marks); i++)
+		ASSERT_EQ(4, pwrite(self->dev.fd, &i, 4, self->base + marks[i]));
+
+	self->room = mmap(NULL, 4 * GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	ASSERT_NE(MAP_FAILED, self->room);
+	self->map = (uint8_t *)(((uintptr_t)self->room + GIB) & ~(GIB - 1));
+	ASSERT_EQ(self->map, mmap(self->map, GIB, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, self->dev.fd,
+				  self->base));
+	ASSERT_FALSE(read_faults(self->map, NULL));
+}
+
+FIXTURE_TEARDOWN(gigabyte)
+{
+	munmap(self->room, 4 * GIB);
+	device_close(&self->dev);
+}
+
+/* Whether the marks from @first on are seen at @map + their places. */
+static bool marks_are_at(const uint8_t *map, uint32_t first)
+{
+	uint32_t i, value;
+
+	for (i = first; i < ARRAY_SIZE(marks); i++) {
+		if (read_faults(map + marks[i], &value) || value != i)
+			return false;
+	}
+	return true;
+}
+
+TEST_F(gigabyte, is_one_page)
+{
+	uint64_t pte, size;
+
+	EXPECT_TRUE(marks_are_at(self->map, 0));
+	ASSERT_EQ(0, monitor_pte(self->map + GIB / 2, &pte, &size));
+	EXPECT_EQ(kernel_has_large_pages() ? GIB : PAGE_SIZE, size);
+	EXPECT_EQ(PTE_UNCACHED_MINUS, pte & PTE_TYPE);
+
+	/* Away and back again. */
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	EXPECT_TRUE(read_faults(self->map + GIB / 2, NULL));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	EXPECT_TRUE(marks_are_at(self->map, 0));
+}
+
+TEST_F(gigabyte, becomes_writable)
+{
+	uint64_t pte, size;
+	uint32_t value;
+
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
+	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
+	ASSERT_EQ(0, write_file("/proc/self/clear_refs", "4"));
+	ASSERT_FALSE(read_faults(self->map, NULL));
+	ASSERT_FALSE(write_faults(self->map + GIB / 2, 77));
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + GIB / 2));
+	EXPECT_EQ(77, value);
+	ASSERT_EQ(0, monitor_pte(self->map + GIB / 2, &pte, &size));
+	EXPECT_TRUE(pte & PTE_WRITE);
+	EXPECT_EQ(kernel_has_large_pages() ? GIB : PAGE_SIZE, size);
+}
+
+TEST_F(gigabyte, is_cut)
+{
+	ASSERT_EQ(0, munmap(self->map, PAGE_SIZE));
+	EXPECT_TRUE(marks_are_at(self->map, 1));
+	ASSERT_EQ(0, mprotect(self->map + WINDOW, PAGE_SIZE, PROT_READ));
+	EXPECT_TRUE(marks_are_at(self->map, 1));
+	ASSERT_EQ(0, munmap(self->map + PAGE_SIZE, GIB / 2 - PAGE_SIZE));
+	EXPECT_TRUE(marks_are_at(self->map, 5));
+}
+
+TEST_F(gigabyte, is_moved)
+{
+	uint8_t *to = self->map + GIB + 5 * PAGE_SIZE;
+
+	ASSERT_EQ(to, mremap(self->map, GIB, GIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     to));
+	EXPECT_TRUE(marks_are_at(to, 0));
+	/* Back to where it fits, and a part of it. */
+	ASSERT_EQ(self->map, mremap(to, GIB, GIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+				    self->map));
+	EXPECT_TRUE(marks_are_at(self->map, 0));
+	ASSERT_EQ(to, mremap(self->map + GIB / 2, GIB / 2, GIB / 2,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_TRUE(marks_are_at(to - GIB / 2, 5));
+}
+
+TEST_F(gigabyte, is_inherited)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (!marks_are_at(self->map, 0) ||
+		    munmap(self->map, PAGE_SIZE))
+			_exit(1);
+		_exit(marks_are_at(self->map, 1) ? 0 : 2);
+	}
+	EXPECT_TRUE(marks_are_at(self->map, 0));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_TRUE(marks_are_at(self->map, 0));
+}
+#endif /* __LP64__ */
 
 /* The expansion ROM, as the e1000e has one. */
 
