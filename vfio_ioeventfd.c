@@ -42,6 +42,10 @@ static bool ioeventfd_signalled(struct uvfio_listener *listener, bool may_sleep)
 					       listener);
 	struct uvfio_dev *udev = entry->udev;
 
+	/* Ports are slow, many can share an eventfd, and interrupts are off. */
+	if (!may_sleep && udev->bars[entry->bar].port)
+		return false;
+
 	if (may_sleep)
 		down_read(&udev->mem_rwsem);
 	else if (!down_read_trylock(&udev->mem_rwsem))

@@ -9,7 +9,8 @@
  * always the work item: a device whose interrupt signals the eventfd, which writes
  * to the device, which interrupts, would have the CPU for itself.
  *
- * The signal is consumed: the eventfd counts no further and never blocks a writer.
+ * The signal is consumed: the eventfd counts no further and never blocks a writer,
+ * unless it is a semaphore, of which one signal takes one.
  * A listener has a reference to the eventfd, not to the file: it hears in-kernel
  * signals also when no descriptor is left.
  */
@@ -36,7 +37,9 @@ static u64 listener_consume(struct uvfio_listener *listener)
 
 static void listener_act(struct uvfio_listener *listener)
 {
-	if (!in_task() || !listener->signalled(listener, false))
+	/* A thread of the kernel may be an interrupt's. */
+	if (!in_task() || current->flags & PF_KTHREAD ||
+	    !listener->signalled(listener, false))
 		schedule_work(&listener->work);
 }
 
@@ -78,7 +81,10 @@ static void listener_catch_up(struct uvfio_listener *listener)
 	spin_lock_irq(&listener->queue->lock);
 	if (listener_consume(listener))
 		listener_act(listener);
+	/* As in eventfd_read(): whoever is woken is not to signal it right here. */
+	current->in_eventfd = 1;
 	wake_up_locked_poll(listener->queue, EPOLLOUT);
+	current->in_eventfd = 0;
 	spin_unlock_irq(&listener->queue->lock);
 }
 

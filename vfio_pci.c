@@ -92,8 +92,13 @@ static void decodes_set(struct uvfio_dev *udev, u16 command)
 /* The same after something else than the user may have changed it. */
 static void decodes_update(struct uvfio_dev *udev)
 {
-	if (!uvfio_gate(udev))
-		decodes_set(udev, uvfio_config_command(udev));
+	u16 command;
+
+	if (uvfio_gate(udev))
+		return;
+	command = uvfio_config_command(udev);
+	/* A device that did not come back has nothing to reach. */
+	decodes_set(udev, PCI_POSSIBLE_ERROR(command) ? 0 : command);
 }
 
 /* The user writes the command register. */

@@ -11,6 +11,9 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/poll.h>
+#include <sys/syscall.h>
+#include <linux/aio_abi.h>
 
 #include "edu.h"
 #include "test.h"
@@ -95,6 +98,33 @@ FIXTURE_TEARDOWN(memory)
 	munmap((void *)self->bar, MEMORY_SIZE);
 	close(self->event);
 	device_close(&self->dev);
+}
+
+/*
+ * Making room in a full eventfd wakes who waits for that, here a request whose end
+ * signals the very same eventfd: with its lock held.
+ */
+TEST_F(memory, room_that_is_made_may_be_filled_at_once)
+{
+	const uint64_t full = UINT64_MAX - 1;
+	const struct timespec limit = { .tv_sec = WAIT_MS / 1000 };
+	struct iocb request = {}, *requests = &request;
+	aio_context_t context = 0;
+	struct io_event event;
+	int fd = event_new();
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(8, write(fd, &full, sizeof(full)));
+	if (syscall(SYS_io_setup, 1, &context) && errno == ENOSYS)
+		SKIP(return, "this kernel has no aio");
+	request.aio_lio_opcode = IOCB_CMD_POLL;
+	request.aio_fildes = fd;
+	request.aio_buf = POLLOUT;
+	request.aio_flags = IOCB_FLAG_RESFD;
+	request.aio_resfd = fd;
+	ASSERT_EQ(1, syscall(SYS_io_submit, context, 1, &requests));
+	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4, fd));
+	EXPECT_EQ(1, syscall(SYS_io_getevents, context, 1, 1, &event, &limit));
 }
 
 TEST_F(memory, each_size_writes_its_bytes)
