@@ -512,16 +512,23 @@ TEST_F(config, bars_have_the_sizes_of_their_resources)
 	EXPECT_EQ(0, memcmp(&before, &after, sizeof(before)));
 }
 
-/* It can be sized exactly if there is a region to read it by. */
-TEST_F(config, rom_has_the_size_of_its_region)
+TEST_F(config, rom_has_the_size_of_its_resource)
 {
 	uint32_t raw = RAW(PCI_ROM_ADDRESS), mask;
+	struct resource res[RESOURCES];
 	struct vfio_region_info info;
 
+	ASSERT_TRUE(read_resources(&self->dev, res));
 	ASSERT_EQ(0, uvfio_region(self->dev.fd, VFIO_PCI_ROM_REGION_INDEX,
 				  &info));
 	mask = ones_that_stay(self->dev.fd, PCI_ROM_ADDRESS);
 	EXPECT_EQ(info.size, (uint32_t)-(mask & PCI_ROM_ADDRESS_MASK));
+	EXPECT_EQ(res[BARS].end ? res[BARS].end - res[BARS].start + 1 : 0,
+		  info.size);
+	EXPECT_EQ(res[BARS].start, READ(PCI_ROM_ADDRESS, 4) &
+				   PCI_ROM_ADDRESS_MASK);
+	EXPECT_EQ(info.size != 0, mask & PCI_ROM_ADDRESS_ENABLE);
+	EXPECT_EQ(variant->which == E1000E, info.size != 0);
 	EXPECT_EQ(raw, RAW(PCI_ROM_ADDRESS));
 }
 
