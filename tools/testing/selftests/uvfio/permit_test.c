@@ -636,7 +636,7 @@ TEST_F(locked, links_stay_closed)
 
 /* Many */
 
-TEST_F(permit, as_many_as_there_are_dwords)
+TEST_F_TIMEOUT(permit, as_many_as_there_are_dwords, 300)
 {
 	static const size_t chunks[] = { 1, 7, 21, 22, 23, 100, 4095, 8191 };
 	static char list[LIST_SIZE], again[LIST_SIZE];
