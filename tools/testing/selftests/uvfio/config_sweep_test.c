@@ -9,7 +9,8 @@
  * itself: on these devices, with no DMA and no interrupt under way, there is none.
  *
  * With UVFIO_SWEEP=full in the environment all of config space is compared after
- * each write, and the random values are others each time.
+ * each write, and the random values are others each time. With UVFIO_SWEEP=quick
+ * most of what the table has no rows for is left out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 #define SWEEP_TIMEOUT	1800
 #define MOST_COMPLAINTS	10
+#define QUICK_STEP	64	/* a dword of so many bytes */
 
 enum fill {
 	ZEROS,
@@ -37,6 +39,7 @@ struct sweep {
 	uint32_t random;	/* never 0 */
 	unsigned int complaints;
 	unsigned int resets, sleeps;
+	bool quick;
 };
 
 FIXTURE(sweep)
@@ -146,6 +149,7 @@ FIXTURE_SETUP(sweep)
 	for (i = 0; variant->permits && i < ARRAY_SIZE(permits); i++)
 		judge_grant(&sweep->judge, permits[i].off, permits[i].write);
 	sweep->random = 0x2545f491;
+	sweep->quick = how && !strcmp(how, "quick");
 	if (how && !strcmp(how, "full")) {
 		sweep->judge.thorough = true;
 		sweep->random = now_ms() | 1;
@@ -297,6 +301,9 @@ TEST_F_TIMEOUT(sweep, changes_only_what_is_granted, SWEEP_TIMEOUT)
 
 	expect_awake(_metadata, sweep, variant->which);
 	for (write.off = 0; write.off < sweep->judge.size; write.off++) {
+		if (sweep->quick && !sweep->judge.watched[write.off / 4] &&
+		    write.off % QUICK_STEP >= 4)
+			continue;
 		for (write.len = 1; write.len <= 4; write.len *= 2) {
 			for (fill = ZEROS; fill < FILLS; fill++) {
 				write.value = fill_value(&sweep->random, fill);
