@@ -345,8 +345,6 @@ TEST_F(power, suspend_of_the_machine_is_like_a_reset)
 {
 	unsigned int i;
 
-	if (variant->which == NVME_VF)
-		SKIP(return, "its PF goes to sleep, too, and takes it offline");
 	if (self->suspend == -ENOENT)
 		SKIP(return, "this kernel has no pm_test");
 	ASSERT_LE(0, self->suspend);
@@ -359,8 +357,11 @@ TEST_F(power, suspend_of_the_machine_is_like_a_reset)
 			SET_STATE(D3HOT);
 		ASSERT_EQ(0, machine_suspend(self->suspend));
 		EXPECT_STATE(D0);
-		EXPECT_WORKS();
 		EXPECT_FALSE(raw_bus_master(&self->dev));
+		/* A VF has no INTx, and its PF, asleep too, took it offline. */
+		if (variant->which == NVME_VF)
+			continue;
+		EXPECT_WORKS();
 		EXPECT_EQ(PCI_COMMAND_INTX_DISABLE,
 			  raw_read16(&self->dev, PCI_COMMAND) &
 			  PCI_COMMAND_INTX_DISABLE);
