@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -1483,58 +1482,6 @@ TEST_F(rom, needs_memory_decoding)
 	ASSERT_EQ(0, uvfio_reset(self->dev.fd));
 	EXPECT_EQ(4, pread(self->dev.fd, &value, 4, self->base));
 	EXPECT_EQ(0xaa55, value & 0xffff);
-}
-
-struct rom_reader {
-	int fd;
-	uint64_t base;
-	bool stop;
-	unsigned int good;
-	unsigned int bad;
-};
-
-static void *read_rom(void *arg)
-{
-	struct rom_reader *reader = arg;
-	uint8_t bytes[1024];
-
-	while (!__atomic_load_n(&reader->stop, __ATOMIC_RELAXED)) {
-		if (pread(reader->fd, bytes, sizeof(bytes), reader->base) ==
-		    sizeof(bytes) && bytes[0] == 0x55 && bytes[1] == 0xaa)
-			reader->good++;
-		else
-			reader->bad++;
-	}
-	return NULL;
-}
-
-#define E1000E_RDBAL		0x2800	/* keeps what is written to it */
-
-/* Who uses a BAR meanwhile does not notice. */
-TEST_F(rom, does_not_disturb_mappings)
-{
-	struct rom_reader reader = { .fd = self->dev.fd, .base = self->base };
-	uint64_t end = now_ms() + 1000;
-	volatile void *bar;
-	pthread_t thread;
-	uint32_t i = 0;
-
-	ASSERT_EQ(0, uvfio_bar_map(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
-				   128 * KIB, &bar));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, read_rom, &reader));
-	while (now_ms() < end) {
-		i += 0x10;
-		uvfio_write32(bar, E1000E_RDBAL, i);
-		if (uvfio_read32(bar, E1000E_RDBAL) != i)
-			break;
-	}
-	__atomic_store_n(&reader.stop, true, __ATOMIC_RELAXED);
-	EXPECT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_LE(end, now_ms());
-	EXPECT_LT(0, i);
-	EXPECT_LT(0, reader.good);
-	EXPECT_EQ(0, reader.bad);
-	munmap((void *)bar, 128 * KIB);
 }
 
 /* The MSI-X table. */
