@@ -36,7 +36,7 @@ static u64 msix_page_start(struct uvfio_dev *udev)
 
 static u64 msix_page_end(struct uvfio_dev *udev)
 {
-	return round_up((u64)udev->msix_end, PAGE_SIZE);
+	return round_up(udev->msix_end, PAGE_SIZE);
 }
 
 /*
@@ -113,13 +113,8 @@ int uvfio_region_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 		return -EINVAL;
 
 	info->flags = 0;
-	info->size = 0;
+	info->size = udev->region_size[index];
 	info->offset = UVFIO_REGION_OFFSET(index);
-
-	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
-		info->size = uvfio_config_size(udev, index);
-	else
-		info->size = uvfio_bar_size(udev, index);
 
 	if (info->size)
 		info->flags = VFIO_REGION_INFO_FLAG_READ;
