@@ -16,6 +16,7 @@
 #define E1000E_IMC		0xd8	/* write: disable */
 #define E1000E_EIAC		0xdc	/* to be cleared by their own MSI-X */
 #define E1000E_IVAR		0xe4	/* cause to vector: 4 bits each */
+#define E1000E_RDBAL		0x2800	/* keeps what is written to it */
 #define E1000E_BAR_SIZE		0x20000
 #define E1000E_CAUSE(vector)	(0x100000u << (vector))
 #define E1000E_CAUSES		0x1f00000u

@@ -15,14 +15,13 @@
 #include <sys/syscall.h>
 #include <linux/aio_abi.h>
 
+#include "e1000e.h"
 #include "edu.h"
 #include "test.h"
 
 /* As many as a device can have. */
 #define LIMIT		1000
 #define PATTERN		0x8877665544332211ULL
-/* A register of the e1000e that keeps what is written to it: RDBAL. */
-#define E1000E_KEEPS	0x2800
 
 static int signal_event(int fd)
 {
@@ -380,7 +379,7 @@ TEST_F(places, misaligned)
 			EXPECT_EQ(at % size ? -EINVAL : 0,
 				  uvfio_ioeventfd(self->dev.fd,
 						  VFIO_PCI_BAR0_REGION_INDEX,
-						  0x2800 + at, 0, size,
+						  E1000E_RDBAL + at, 0, size,
 						  self->event));
 	}
 }
@@ -681,12 +680,11 @@ static void *load_changes(void *data)
 {
 	struct load *load = data;
 	int event = load->event;
-
 	int ret;
 
 	do {
 		ret = uvfio_ioeventfd(load->device, VFIO_PCI_BAR0_REGION_INDEX,
-				      E1000E_KEEPS, 0x220, 4, event);
+				      E1000E_RDBAL, 0x220, 4, event);
 		event = event < 0 ? load->event : -1;
 	} while (load_goes_on(load, ret));
 	return NULL;
@@ -727,7 +725,7 @@ static int load_start(struct load *load, struct device *dev)
 	if (load->event < 0)
 		return load->event;
 	return uvfio_ioeventfd(dev->fd, VFIO_PCI_BAR0_REGION_INDEX,
-			       E1000E_KEEPS, 0x110, 4, load->event);
+			       E1000E_RDBAL, 0x110, 4, load->event);
 }
 
 TEST_F(busy, everything_at_once)
@@ -750,13 +748,13 @@ TEST_F(busy, everything_at_once)
 	/* It works after that. */
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
 	ASSERT_EQ(0, uvfio_bar_map(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
-				   0x20000, &bar));
-	uvfio_ioeventfd(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, E1000E_KEEPS,
+				   E1000E_BAR_SIZE, &bar));
+	uvfio_ioeventfd(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, E1000E_RDBAL,
 			0x220, 4, -1);
-	uvfio_write32(bar, E1000E_KEEPS, 0);
+	uvfio_write32(bar, E1000E_RDBAL, 0);
 	ASSERT_EQ(0, signal_event(self->load.event));
-	EXPECT_TRUE(becomes((char *)bar + E1000E_KEEPS, 0x110));
-	munmap((void *)bar, 0x20000);
+	EXPECT_TRUE(becomes((char *)bar + E1000E_RDBAL, 0x110));
+	munmap((void *)bar, E1000E_BAR_SIZE);
 	close(self->load.event);
 }
 

@@ -39,14 +39,19 @@ static const struct {
 	},
 };
 
-bool device_answers(int fd, enum which which)
+static bool reads_as(int fd, unsigned int bar, unsigned int offset,
+		     uint32_t expected)
 {
 	uint32_t value = 0;
 
-	return !uvfio_region_read(fd, registers[which].bar,
-				  registers[which].known, &value,
-				  sizeof(value)) &&
-	       value == registers[which].known_value;
+	return !uvfio_region_read(fd, bar, offset, &value, sizeof(value)) &&
+	       value == expected;
+}
+
+bool device_answers(int fd, enum which which)
+{
+	return reads_as(fd, registers[which].bar, registers[which].known,
+			registers[which].known_value);
 }
 
 int device_mark(int fd, enum which which)
@@ -59,12 +64,8 @@ int device_mark(int fd, enum which which)
 
 bool device_is_marked(int fd, enum which which)
 {
-	uint32_t value = 0;
-
-	return !uvfio_region_read(fd, registers[which].bar,
-				  registers[which].scratch, &value,
-				  sizeof(value)) &&
-	       value == registers[which].scratch_value;
+	return reads_as(fd, registers[which].bar, registers[which].scratch,
+			registers[which].scratch_value);
 }
 
 void *registers_map(int fd, enum which which)
