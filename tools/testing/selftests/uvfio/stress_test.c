@@ -135,7 +135,7 @@ static void *load_transfers(void *data)
 /* What was read is the ROM: it has a signature. */
 static int read_rom(int fd)
 {
-	uint8_t bytes[1024];
+	uint8_t bytes[512];
 	int ret = uvfio_region_read(fd, VFIO_PCI_ROM_REGION_INDEX, 0, bytes,
 				    sizeof(bytes));
 
