@@ -508,12 +508,69 @@ int uvfio_bar_mmap(struct uvfio_dev *udev, unsigned int region,
 	return 0;
 }
 
-/* No PTE of a BAR is left when this returns; mem_rwsem keeps faults away. */
+/*
+ * No PTE of a BAR is left when this returns, nor has an IOMMU any of it for another
+ * device; mem_rwsem keeps faults and new mappings away.
+ */
 void uvfio_bars_zap(struct uvfio_dev *udev)
 {
 	lockdep_assert_held_write(&udev->mem_rwsem);
 	if (udev->mapping)
 		unmap_mapping_range(udev->mapping, 0, 0, true);
+	uvfio_maps_revoke_peer(udev);
+}
+
+/* The device whose BAR a mapping of the calling process is of, all of the range. */
+static struct uvfio_dev *bar_of_range(unsigned long vaddr, u64 size, bool write,
+				      phys_addr_t *phys)
+{
+	struct vm_area_struct *vma = vma_lookup(current->mm, vaddr);
+	unsigned long need = write ? VM_WRITE : VM_READ, pfn;
+	struct uvfio_dev *udev;
+
+	if (!vma || vma->vm_ops != &bar_vm_ops || size > vma->vm_end - vaddr ||
+	    !(vma->vm_flags & need))
+		return ERR_PTR(-EFAULT);
+
+	udev = vma->vm_private_data;
+	down_read(&udev->mem_rwsem);
+	if (bar_pfn(vma, vaddr, size, &pfn)) {
+		*phys = PFN_PHYS(pfn);
+		return udev;
+	}
+	up_read(&udev->mem_rwsem);
+	return ERR_PTR(-EIO);
+}
+
+/**
+ * uvfio_bar_hold - find the BAR that the calling process has mapped, and hold it
+ * @vaddr: where
+ * @size: bytes, all in one mapping
+ * @write: it has to be writable there; else readable
+ * @phys: returns where the device decodes it
+ *
+ * It stays what it is, for the process and in itself, until uvfio_bar_unhold().
+ * mmap_lock and mem_rwsem are held meanwhile, both for read.
+ *
+ * Return: the device, or an ERR_PTR(): -EFAULT, there is no such mapping; -EIO, the
+ * device does not decode it.
+ */
+struct uvfio_dev *uvfio_bar_hold(unsigned long vaddr, u64 size, bool write,
+				 phys_addr_t *phys)
+{
+	struct uvfio_dev *udev;
+
+	mmap_read_lock(current->mm);
+	udev = bar_of_range(vaddr, size, write, phys);
+	if (IS_ERR(udev))
+		mmap_read_unlock(current->mm);
+	return udev;
+}
+
+void uvfio_bar_unhold(struct uvfio_dev *udev)
+{
+	up_read(&udev->mem_rwsem);
+	mmap_read_unlock(current->mm);
 }
 
 /* Claiming */

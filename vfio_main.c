@@ -16,6 +16,7 @@
 #include <linux/nospec.h>
 #include <linux/pci.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -109,7 +110,7 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ UVFIO_IOMMU_GET_INFO, ON_DEVICE | ON_DOMAIN, .out = true,
 	  ARG_CAPS(struct vfio_iommu_type1_info, iova_pgsizes),
 	  .domain = uvfio_domain_info },
-	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN,
+	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
 	  ARG(struct vfio_iommu_type1_dma_map, size),
 	  .domain = uvfio_domain_map },
 	{ UVFIO_UNMAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
@@ -127,10 +128,10 @@ static const struct uvfio_op uvfio_ops[] = {
 	  .domain = uvfio_domain_info },
 	{ VFIO_IOMMU_MAP_DMA, ON_DOMAIN,
 	  ARG(struct vfio_iommu_type1_dma_map, size),
-	  .domain = uvfio_domain_map },
+	  .domain = uvfio_domain_map_type1 },
 	{ VFIO_IOMMU_UNMAP_DMA, ON_DOMAIN, .out = true,
 	  ARG(struct vfio_iommu_type1_dma_unmap, size),
-	  .domain = uvfio_domain_unmap },
+	  .domain = uvfio_domain_unmap_type1 },
 };
 
 static const struct uvfio_op *op_find(enum uvfio_node node, unsigned int nr)
@@ -210,7 +211,7 @@ static int return_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 	u32 room = cmd->argsz;
 	int ret = 0;
 
-	if (!op->out)
+	if (!op->out || cmd->unchanged)
 		return 0;
 
 	if (op->cap_offset)
@@ -648,6 +649,18 @@ static long uvfio_device_ioctl(struct file *file, unsigned int nr,
 			   (void __user *)arg);
 }
 
+static void uvfio_device_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct uvfio_domain *domain = domain_of_device(file->private_data);
+
+	if (IS_ERR(domain)) {
+		seq_puts(m, "domain:\tnone\n");
+		return;
+	}
+	uvfio_domain_show(m, domain);
+	uvfio_domain_put(domain);
+}
+
 static const struct file_operations uvfio_device_fops = {
 	.owner = THIS_MODULE,
 	.open = uvfio_device_open,
@@ -657,6 +670,7 @@ static const struct file_operations uvfio_device_fops = {
 	.mmap = uvfio_device_mmap,
 	/* A BAR's alignment in memory is kept, so that large pages fit. */
 	.get_unmapped_area = thp_get_unmapped_area,
+	.show_fdinfo = uvfio_device_show_fdinfo,
 	.unlocked_ioctl = uvfio_device_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -687,10 +701,16 @@ static long uvfio_uiommu_ioctl(struct file *file, unsigned int nr,
 			   (void __user *)arg);
 }
 
+static void uvfio_uiommu_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	uvfio_domain_show(m, file->private_data);
+}
+
 static const struct file_operations uvfio_uiommu_fops = {
 	.owner = THIS_MODULE,
 	.open = uvfio_uiommu_open,
 	.release = uvfio_uiommu_release,
+	.show_fdinfo = uvfio_uiommu_show_fdinfo,
 	.unlocked_ioctl = uvfio_uiommu_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 };
@@ -728,6 +748,7 @@ static void device_free(struct device *dev)
 
 static const struct attribute_group *uvfio_dev_groups[] = {
 	&uvfio_config_group,
+	&uvfio_iommu_group,
 	NULL,
 };
 
@@ -753,6 +774,8 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	udev->pdev = pci_dev_get(pdev);
 	mutex_init(&udev->user_lock);
 	mutex_init(&udev->fault_lock);
+	mutex_init(&udev->peer_lock);
+	INIT_LIST_HEAD(&udev->peer_maps);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	INIT_LIST_HEAD(&udev->ioeventfds);

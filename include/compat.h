@@ -35,8 +35,16 @@ static inline void vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
 #endif
 
 #ifndef UVFIO_HAVE_IOMMU_MAP_GFP
-#define iommu_map(domain, iova, paddr, size, prot, gfp) \
-	((iommu_map)(domain, iova, paddr, size, prot))
+static inline int iommu_map_gfp(struct iommu_domain *domain, unsigned long iova,
+				phys_addr_t paddr, size_t size, int prot,
+				gfp_t gfp)
+{
+	return gfpflags_allow_blocking(gfp) ?
+		iommu_map(domain, iova, paddr, size, prot) :
+		iommu_map_atomic(domain, iova, paddr, size, prot);
+}
+
+#define iommu_map iommu_map_gfp
 #endif
 
 #ifndef UVFIO_HAVE_IOMMU_PAGING_DOMAIN_ALLOC
@@ -122,6 +130,9 @@ static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
 #endif
 
 #ifdef UVFIO_HAVE_PIN_USER_PAGES_VMAS
+#define get_user_pages_remote(mm, start, n, flags, pages, locked) \
+	((get_user_pages_remote)(mm, start, n, flags, pages, NULL, locked))
+
 /*
  * A file system with dirty tracking does not expect writes whenever a device
  * pleases; the kernel does not refuse such pins itself before v6.5.

@@ -28,24 +28,38 @@
  *   device_lock(pdev)          control: open, release, reset, every ioctl that is
  *                              answered by the device, probe, remove
  *     group_lock               attach and detach, all devices (mutex)
- *       domain->map_lock       mappings and windows of a domain (mutex)
- *       domain->table_rwsem    R for iommu_map() and _unmap(), W for attaching
+ *       domain->table_rwsem    W for attaching to the page table
  *     udev->mem_rwsem          data: R for region access and BAR faults; W for
  *                              writes of config space, permits, vectors, and
  *                              both ends of resets and of power transitions
  *       i_mmap_rwsem           taken by unmap_mapping_range()
+ *       udev->peer_lock        its BARs in IOMMUs (mutex)
+ *         domain->table_rwsem
  *       udev->cmd_lock         command register and INTx state (spin, hard irq)
- *   mmap_lock                  mmap() and faults come with it held
+ *   mmap_lock                  mmap() and faults come with it held, and mapping a
+ *                              BAR for other devices takes it
  *     udev->mem_rwsem
  *       udev->fault_lock       page table entries of BARs (mutex)
  *   an eventfd's queue lock    listeners come with it held (spin); they try for
  *     udev->mem_rwsem          this one and leave it to a work item otherwise
  *
+ *   domain->table_rwsem        R for whatever looks at the page table, iommu_map()
+ *                              and iommu_unmap()
+ *     memory reclaim           from any allocation that may wait
+ *       mmu notifiers          with whatever the memory management holds
+ *         space->lock          what a process has mapped in a domain (mutex)
+ *           table_rwsem        R, but only tried for
+ *   udev->peer_lock
+ *     domain->map_lock         mappings and windows of a domain (mutex); a leaf
+ *
+ * Reclaim can come out of any of our locks, and enters the mapper by space->lock. So
+ * with that one held nothing is allocated that is waited for, no page is locked, and
+ * no other lock is waited for; nor is map_lock held over an allocation.
+ *
  * No user memory is touched with any of these held, except that mmap_lock is the
  * core's: a page that userfaultfd or FUSE holds back must not hold back an
  * unbind. So arguments are copied before the first lock and results after the
- * last, region data goes through a buffer, and pages are pinned and unpinned
- * (which takes page locks) with no lock.
+ * last, region data goes through a buffer, and pages are pinned with no lock.
  *
  * device_lock and not a mutex of our own, because the PCI core brackets resets
  * (reset_prepare, reset_done) and remove() with it: whatever holds it sees the
@@ -65,8 +79,13 @@
  * belongs to someone else. There is one open file at a time, and while it has
  * mappings it is not released, so at most one address_space has PTEs of the BARs.
  *
- * struct uvfio_domain lives while an open /dev/uiommu, an attached device or a
- * running map or unmap call holds it; mappings and pins end with it at the latest.
+ * struct uvfio_domain lives while an open /dev/uiommu, an attached device, a
+ * running map or unmap call or the verifier of a space holds it; mappings and pins
+ * end with it at the latest. A struct uvfio_space, which listens to a process's
+ * memory, lives as long as its domain has use for it or a mapping of that process is
+ * there; the notifier is gone from the memory management before it is freed. What
+ * the device of a BAR holds is its struct, not the device: unbinding it takes the
+ * BAR out of every domain.
  */
 
 #define UVFIO_REGION_SHIFT	40
@@ -81,6 +100,7 @@
 
 #define UVFIO_MAX_VECTORS	2048	/* MSI-X Table Size field: 11 bits */
 
+struct seq_file;
 struct uvfio_domain;
 struct uvfio_reg;
 
@@ -131,6 +151,10 @@ struct uvfio_dev {
 	struct address_space *mapping;		/* fixed while open */
 
 	struct mutex fault_lock;		/* small against large pages */
+
+	struct mutex peer_lock;			/* and what peer_maps hold */
+	struct list_head peer_maps;		/* BARs in domains; peer_lock */
+	unsigned int num_peer_maps;		/* peer_lock */
 
 	/* device_lock */
 	bool opened;
@@ -192,6 +216,7 @@ struct uvfio_cmd {
 	void *data;		/* what follows struct vfio_irq_set */
 	struct uvfio_domain *domain;	/* ref, put when all is unlocked */
 	struct uvfio_caps caps;
+	bool unchanged;		/* there are no results to return */
 };
 
 /*
@@ -244,6 +269,10 @@ int uvfio_rom_read(struct uvfio_dev *udev, unsigned int index, u64 off,
 int uvfio_rom_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 		    const void *buf, size_t len);
 
+struct uvfio_dev *uvfio_bar_hold(unsigned long vaddr, u64 size, bool write,
+				 phys_addr_t *phys);
+void uvfio_bar_unhold(struct uvfio_dev *udev);
+
 /* vfio_listener.c */
 int uvfio_listener_start(struct uvfio_listener *listener, int fd,
 			 bool (*signalled)(struct uvfio_listener *listener,
@@ -278,7 +307,7 @@ void uvfio_config_vpd(struct uvfio_dev *udev, u64 off, u16 addr);
 void uvfio_config_forget(struct uvfio_dev *udev);
 extern const struct attribute_group uvfio_config_group;
 
-/* vfio_iommu.c */
+/* vfio_iommu.c, vfio_maps.c */
 int uvfio_iommu_init(void);
 void uvfio_iommu_exit(void);
 struct uvfio_domain *uvfio_domain_alloc(void);
@@ -287,9 +316,15 @@ void uvfio_domain_put(struct uvfio_domain *domain);
 void uvfio_domain_put_deferred(struct uvfio_domain *domain);
 int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev);
 void uvfio_domain_detach(struct uvfio_domain *domain, struct pci_dev *pdev);
+void uvfio_domain_show(struct seq_file *m, struct uvfio_domain *domain);
+extern const struct attribute_group uvfio_iommu_group;
 int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
 int uvfio_domain_map(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+int uvfio_domain_map_type1(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
 int uvfio_domain_unmap(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
+int uvfio_domain_unmap_type1(struct uvfio_domain *domain,
+			     struct uvfio_cmd *cmd);
+void uvfio_maps_revoke_peer(struct uvfio_dev *udev);
 int uvfio_domain_api_version(struct uvfio_domain *domain,
 			     struct uvfio_cmd *cmd);
 int uvfio_domain_check_extension(struct uvfio_domain *domain,

@@ -162,23 +162,55 @@ struct uvfio_domain_set {
  * the page tables. A mapping exists from when the call returns; until then its
  * IOVA range is reserved.
  *
+ * With UVFIO_DMA_MAP_ANYWHERE the kernel picks the IOVA, inside the usable windows
+ * and never 0, and returns it in @iova, which must be 0 before. It is congruent to
+ * @vaddr modulo 1 GiB or 2 MiB, if @size is that much and there is room so, and from
+ * 4 GiB up unless only below is room; with UVFIO_DMA_MAP_BELOW_4G all of it is below.
+ * Both flags are not for VFIO_IOMMU_MAP_DMA.
+ *
+ * What the process has no more, the device has no more: after munmap(), mremap(),
+ * a mmap() over it, madvise(MADV_DONTNEED) of private memory, a hole punched into or
+ * a cut of shared memory, exec and exit exactly those pages are out of reach and
+ * unpinned, before the system uses them again. The rest of the mapping works on. (If
+ * it was part of a large page of the IOMMU, which has to be split, the device reaches
+ * none of that for a moment.) The IOVA range stays reserved until it is unmapped, and
+ * what comes to the same address later is not in it. ``revoked`` of fdinfo and the
+ * tracepoint uvfio_revoke tell.
+ *
+ * @vaddr may be where a BAR of an open uvfio device is mapped by mmap(), all of
+ * the range in one mapping that is readable or writable as asked for. Then the
+ * device reaches that BAR (peer to peer), nothing is pinned or charged but the page
+ * tables, and it is revoked when the BAR is: with the mmap(), by memory decoding
+ * off, reset, UVFIO_DOMAIN_UNSET, close or unbind of the other device.
+ *
  * Errors beyond the common ones: EINVAL, the range wraps or lies outside the
- * usable windows; EEXIST, it overlaps a mapping; ENOMEM, EFAULT, ENOSPC as
- * above. On failure everything pinned and mapped so far is given back.
+ * usable windows; EEXIST, it overlaps a mapping; EIO, the device of a BAR does not
+ * decode it; ENOSPC also, the kernel was to pick an IOVA and there is no room, or as
+ * many mappings (dma_entry_limit) of that device's BARs are there; ENOMEM, EFAULT,
+ * ENOSPC as above. On failure everything pinned and mapped so far is given back,
+ * except when the IOVA cannot be returned (EFAULT).
  */
 #define UVFIO_MAP_DMA		_IO(UVFIO_TYPE, 3)
+
+/* Flags of UVFIO_MAP_DMA, far from those of <linux/vfio.h>. */
+#define UVFIO_DMA_MAP_BELOW_4G	(1U << 30)
+#define UVFIO_DMA_MAP_ANYWHERE	(1U << 31)
 
 /**
  * UVFIO_UNMAP_DMA - struct vfio_iommu_type1_dma_unmap, as VFIO_IOMMU_UNMAP_DMA
  *
- * Unmaps all mappings inside @iova .. @iova + @size - 1, or, with
- * VFIO_DMA_UNMAP_FLAG_ALL and both 0, all there are. When the call returns the
- * device cannot reach the pages any more and they are unpinned. @size returns
- * the bytes unmapped; a range without mappings is no error and returns 0. What
- * another thread is mapping or unmapping at the same time is passed over.
- * Space for a dirty bitmap and the VADDR flag are refused.
+ * Unmaps @iova .. @iova + @size - 1, or, with VFIO_DMA_UNMAP_FLAG_ALL and both 0,
+ * all there is. When the call returns the device cannot reach the pages any more and
+ * they are unpinned. @size returns the bytes of mappings removed, with what had been
+ * revoked; a range without mappings is no error and returns 0. What another thread
+ * is mapping or unmapping at the same time is passed over. Space for a dirty bitmap
+ * and the VADDR flag are refused.
  *
- * Errors beyond the common ones: EINVAL, the range would cut a mapping in two.
+ * A mapping that is partly in the range keeps the rest; one that is cut in the middle
+ * becomes two. VFIO_IOMMU_UNMAP_DMA refuses both with EINVAL, as type1 does.
+ *
+ * Errors beyond the common ones: ENOSPC, a mapping would become two and there are as
+ * many as allowed already.
  */
 #define UVFIO_UNMAP_DMA		_IO(UVFIO_TYPE, 4)
 

@@ -1,0 +1,699 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a mapping holds: pages, pinned and charged, and their place in the IOMMU's
+ * page table.
+ *
+ * Pages are pinned in batches without any lock, and given to the IOMMU in runs of
+ * contiguous ones. As long as a mapping is whole these runs are its list of pages.
+ * Once something was taken out it is holey: then the page table is the list, and
+ * nothing has to be allocated to take out more.
+ */
+#define pr_fmt(fmt) "uvfio: " fmt
+
+#include <linux/cred.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "iommu.h"
+
+/* log2 of the IOVA that one lowest-level page table reaches: 2 MiB. */
+#define TABLE_SHIFT	(PAGE_SHIFT + ilog2(PAGE_SIZE / sizeof(u64)))
+
+/*
+ * IOMMU pages larger than this are for memory that is one page for the CPU, too:
+ * what is a page at most for the IOMMU has to be looked at as a whole when a part of
+ * it goes.
+ */
+#define USUAL_LEAF	SZ_2M
+
+/* Run lists */
+
+static u64 *run_slot(struct run_list *list)
+{
+	size_t i = list->count - 1;	/* of the last run, first is number 0 */
+
+	return i ? &list->tail->runs[(i - 1) % ARRAY_SIZE(list->tail->runs)] :
+		   &list->first;
+}
+
+static u64 run_pfn(u64 run)
+{
+	return run >> RUN_COUNT_BITS;
+}
+
+static u64 run_pages(u64 run)
+{
+	return (run & (RUN_MAX - 1)) + 1;
+}
+
+/* True if @pfn only made the last run longer. */
+static bool run_extend(struct run_list *list, u64 pfn)
+{
+	u64 *run;
+
+	if (!list->count)
+		return false;
+
+	run = run_slot(list);
+	if (run_pfn(*run) + run_pages(*run) != pfn || run_pages(*run) == RUN_MAX)
+		return false;
+
+	(*run)++;
+	return true;
+}
+
+static int run_add(struct run_list *list, u64 pfn)
+{
+	size_t in_chunks = list->count ? list->count - 1 : 0;
+
+	if (list->count && in_chunks % ARRAY_SIZE(list->tail->runs) == 0) {
+		struct run_chunk *chunk;
+
+		BUILD_BUG_ON(sizeof(*chunk) > PAGE_SIZE);
+		chunk = kmalloc(sizeof(*chunk), GFP_KERNEL_ACCOUNT);
+		if (!chunk)
+			return -ENOMEM;
+
+		chunk->next = NULL;
+		if (list->tail)
+			list->tail->next = chunk;
+		else
+			list->chunks = chunk;
+		list->tail = chunk;
+	}
+
+	list->count++;
+	*run_slot(list) = pfn << RUN_COUNT_BITS;
+	return 0;
+}
+
+static void runs_free(struct run_list *list)
+{
+	struct run_chunk *chunk;
+
+	while ((chunk = list->chunks)) {
+		list->chunks = chunk->next;
+		kfree(chunk);
+	}
+	list->tail = NULL;
+	list->count = 0;
+}
+
+/*
+ * No page is locked: whoever takes memory away may hold its lock. Nothing but
+ * anonymous and shared memory and hugetlb can be pinned for writing, and for these
+ * the flag is all there is to it.
+ */
+static void dirty_run(u64 run)
+{
+	struct page *page = pfn_to_page(run_pfn(run));
+	u64 left = run_pages(run), n;
+
+	for (; left; left -= n, page += n) {
+		struct folio *folio = page_folio(page);
+
+		n = min_t(u64, left, folio_nr_pages(folio) -
+				     folio_page_idx(folio, page));
+		if (!folio_test_dirty(folio))
+			folio_set_dirty(folio);
+	}
+}
+
+static void unpin_run(u64 run, bool dirty)
+{
+	if (dirty)
+		dirty_run(run);
+	unpin_user_page_range_dirty_lock(pfn_to_page(run_pfn(run)),
+					 run_pages(run), false);
+}
+
+/* Returns how many pages it was. */
+static u64 unpin_runs(struct run_list *list, bool dirty)
+{
+	size_t left = list->count, i;
+	struct run_chunk *chunk;
+	u64 pages;
+
+	if (!left)
+		return 0;
+
+	unpin_run(list->first, dirty);
+	pages = run_pages(list->first);
+	left--;
+	for (chunk = list->chunks; chunk; chunk = chunk->next) {
+		size_t n = min(left, ARRAY_SIZE(chunk->runs));
+
+		for (i = 0; i < n; i++) {
+			unpin_run(chunk->runs[i], dirty);
+			pages += run_pages(chunk->runs[i]);
+		}
+		left -= n;
+		cond_resched();
+	}
+	return pages;
+}
+
+/* Charges */
+
+static bool over_memlock(u64 total, u64 more)
+{
+	if (total <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT ||
+	    capable(CAP_IPC_LOCK))
+		return false;
+
+	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
+			    current->comm, task_pid_nr(current),
+			    rlimit(RLIMIT_MEMLOCK) >> 10,
+			    more << (PAGE_SHIFT - 10));
+	return true;
+}
+
+/*
+ * Pinned pages are charged to mm->pinned_vm (VmPin), which is atomic, and not to
+ * locked_vm, whose lock is the mmap lock: a process can keep that held (a fault
+ * on a FUSE page), and who takes memory away holds it already.
+ */
+static int charge_pages(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	struct mm_struct *mm = map->space->notifier.mm;
+	s64 pinned = atomic64_read(&mm->pinned_vm);
+	u64 npages = map_pages(map);
+
+	do {
+		if (over_memlock(pinned + npages + READ_ONCE(mm->locked_vm),
+				 npages))
+			return -ENOMEM;
+	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &pinned,
+				       pinned + npages));
+	atomic64_add(npages, &domain->pinned);
+	return 0;
+}
+
+static void uncharge_pages(struct uvfio_domain *domain, struct uvfio_map *map,
+			   u64 npages)
+{
+	atomic64_sub(npages, &map->space->notifier.mm->pinned_vm);
+	atomic64_sub(npages, &domain->pinned);
+}
+
+/*
+ * Page tables are kernel memory that a user makes grow, and an IOMMU may keep
+ * them until its domain is freed. So each table's reach of IOVA that a domain
+ * ever had a page in costs its user one page, until the domain ends: without
+ * that, one page mapped all over the place takes all memory there is. It is the
+ * user's, not the process's, which may be gone long before the domain. (The tables
+ * above these are at most two more for each.)
+ */
+static int charge_table(struct uvfio_domain *domain, unsigned long reach)
+{
+	struct user_struct *user = current_user();
+	long locked = atomic_long_read(&user->locked_vm);
+	void *old;
+
+	do {
+		if (over_memlock(locked + 1, 1))
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &locked,
+					  locked + 1));
+
+	old = xa_cmpxchg(&domain->tables, reach, NULL, user,
+			 GFP_KERNEL_ACCOUNT);
+	if (old)	/* an error, or another thread's map was first */
+		atomic_long_dec(&user->locked_vm);
+	else
+		get_uid(user);
+	return xa_err(old);
+}
+
+/* For the tables that @map needs up to @last; runs come in order of IOVA. */
+static int charge_tables(struct uvfio_domain *domain, struct uvfio_map *map,
+			 u64 last)
+{
+	int ret = 0;
+
+	for (; map->next_table <= last >> TABLE_SHIFT; map->next_table++) {
+		if (!xa_load(&domain->tables, map->next_table))
+			ret = charge_table(domain, map->next_table);
+		if (ret)
+			break;
+	}
+	return ret;
+}
+
+/* Root tables are memory, too: a user can have as many domains as files. */
+int uvfio_charge_root(struct uvfio_domain *domain)
+{
+	unsigned long beyond = (U64_MAX >> TABLE_SHIFT) + 1;
+
+	return xa_load(&domain->tables, beyond) ? 0 :
+						  charge_table(domain, beyond);
+}
+
+void uvfio_uncharge_tables(struct uvfio_domain *domain)
+{
+	struct user_struct *user;
+	unsigned long reach;
+
+	xa_for_each(&domain->tables, reach, user) {
+		atomic_long_dec(&user->locked_vm);
+		free_uid(user);
+	}
+	xa_destroy(&domain->tables);
+}
+
+/* Putting in */
+
+/*
+ * What a failed iommu_map() of @size bytes left behind: VT-d stops half-way when
+ * it has no memory for a page table, and the core does not know how far it came.
+ * What the core knew of is gone already, so holes do not mean that this is all.
+ */
+static void unmap_leftover(struct iommu_domain *iommu, u64 iova, size_t size)
+{
+	size_t done, n;
+
+	for (done = 0; done < size; done += n ?: PAGE_SIZE) {
+		n = 0;
+		if (iommu_iova_to_phys(iommu, iova + done))
+			n = iommu_unmap(iommu, iova + done, PAGE_SIZE);
+		cond_resched();
+	}
+}
+
+/* The CPU's page size at @phys, as far as it matters for the IOMMU's. */
+static size_t usual_leaf(const struct uvfio_map *map, phys_addr_t phys)
+{
+	return map->peer ? USUAL_LEAF :
+		max_t(size_t, USUAL_LEAF,
+		      folio_size(page_folio(pfn_to_page(PHYS_PFN(phys)))));
+}
+
+/*
+ * How much of @size bytes to map by one call, so that it makes no IOMMU page that
+ * is too large.
+ */
+static size_t piece_size(struct iommu_domain *iommu, struct uvfio_map *map,
+			 u64 iova, phys_addr_t phys, size_t size)
+{
+	unsigned long large = iommu->pgsize_bitmap & ~(2UL * USUAL_LEAF - 1);
+	size_t next;
+
+	large = large ? 1UL << __ffs(large) : 0;
+	if (!large || size < large)
+		return size;
+	if (IS_ALIGNED(iova | phys, large) && usual_leaf(map, phys) >= large)
+		return large;
+
+	next = large - (iova & (large - 1));
+	return min(size, next == large ? large / 2 : next);
+}
+
+/* Maps @size contiguous bytes at the end of what @map has in the IOMMU. */
+static int map_into_iommu(struct uvfio_domain *domain, struct uvfio_map *map,
+			  phys_addr_t phys, size_t size)
+{
+	struct iommu_domain *iommu = domain->iommu;
+	u64 iova = map->iova + (map->present << PAGE_SHIFT);
+	size_t piece;
+	int ret;
+
+	ret = charge_tables(domain, map, iova + size - 1);
+	if (ret)
+		return ret;
+
+	guard(rwsem_read)(&domain->table_rwsem);
+	for (; size; iova += piece, phys += piece, size -= piece) {
+		piece = piece_size(iommu, map, iova, phys, size);
+		ret = iommu_map(iommu, iova, phys, piece, map->prot,
+				GFP_KERNEL_ACCOUNT);
+		if (ret) {
+			unmap_leftover(iommu, iova, piece);
+			break;
+		}
+		map->present += piece >> PAGE_SHIFT;
+	}
+	/* EFAULT is VT-d's word for a bad IOVA; it has seen no other address. */
+	return ret == -EFAULT ? -EINVAL : ret;
+}
+
+/* The last run will not grow any more. */
+static int map_last_run(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	u64 run = *run_slot(&map->pinned);
+
+	return map_into_iommu(domain, map, PFN_PHYS(run_pfn(run)),
+			      run_pages(run) << PAGE_SHIFT);
+}
+
+/* Takes over the pins of all @n pages, also on failure. */
+static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
+			 struct page **pages, size_t n)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < n; i++) {
+		u64 pfn = page_to_pfn(pages[i]);
+
+		if (run_extend(&map->pinned, pfn))
+			continue;
+
+		ret = map->pinned.count ? map_last_run(domain, map) : 0;
+		if (!ret)
+			ret = run_add(&map->pinned, pfn);
+		if (ret) {
+			unpin_user_pages(pages + i, n - i);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
+{
+	int ret = prot & IOMMU_WRITE ?
+		pin_user_pages_longterm_write(vaddr, n, pages) :
+		pin_user_pages_longterm_read(vaddr, n, pages);
+
+	/* What some kernels say of a range that wraps. */
+	return ret == -EOVERFLOW ? -EFAULT : ret;
+}
+
+static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	struct page *few[16], **pages = few;
+	unsigned long vaddr = map->memory.start;
+	size_t room = ARRAY_SIZE(few);
+	u64 left = map_pages(map);
+	int ret = 0;
+
+	if (left > room) {
+		pages = (struct page **)__get_free_page(GFP_KERNEL_ACCOUNT);
+		if (!pages)
+			return -ENOMEM;
+		room = PAGE_SIZE / sizeof(*pages);
+	}
+
+	while (left && !ret) {
+		int n = pin_pages(vaddr, min_t(u64, left, room), map->prot,
+				  pages);
+
+		if (n <= 0) {
+			ret = n ?: -EFAULT;
+			break;
+		}
+		ret = map_add_pages(domain, map, pages, n);
+		vaddr += (u64)n << PAGE_SHIFT;
+		left -= n;
+
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+		cond_resched();
+	}
+	if (!ret)
+		ret = map_last_run(domain, map);
+
+	if (pages != few)
+		free_page((unsigned long)pages);
+	return ret;
+}
+
+/* Taking out */
+
+/* All of a mapping that has its list of runs; returns how many pages it was. */
+static u64 remove_whole(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	u64 pages;
+
+	if (map->present)
+		iommu_unmap(domain->iommu, map->iova,
+			    map->present << PAGE_SHIFT);
+	map->present = 0;
+	pages = unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
+	runs_free(&map->pinned);
+	map->holey = true;
+	uncharge_pages(domain, map, pages);
+	return pages;
+}
+
+/* Pages that the IOMMU's page table has no more, but perhaps its TLB. */
+struct removal {
+	struct uvfio_domain *domain;
+	struct uvfio_map *map;
+	struct iommu_iotlb_gather gather;
+	u64 pages;
+	unsigned int count;
+	u64 runs[16];		/* to be unpinned; at most RUN_MAX pages each */
+};
+
+static void removal_flush(struct removal *r)
+{
+	unsigned int i;
+
+	if (!r->count)
+		return;
+
+	iommu_iotlb_sync(r->domain->iommu, &r->gather);
+	for (i = 0; i < r->count && !r->map->peer; i++) {
+		unpin_run(r->runs[i], r->map->prot & IOMMU_WRITE);
+		uncharge_pages(r->domain, r->map, run_pages(r->runs[i]));
+	}
+	r->count = 0;
+}
+
+/* Unmaps @size bytes, of which @used ones from @iova on are to be given back. */
+static void removal_unmap(struct removal *r, u64 start, size_t size, u64 iova,
+			  size_t used)
+{
+	phys_addr_t phys = iommu_iova_to_phys(r->domain->iommu, iova);
+	u64 pages = used >> PAGE_SHIFT;
+
+	if (r->count == ARRAY_SIZE(r->runs))
+		removal_flush(r);
+	WARN_ON_ONCE(iommu_unmap_fast(r->domain->iommu, start, size,
+				      &r->gather) != size);
+	r->runs[r->count++] = PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1);
+	r->pages += pages;
+	r->map->present -= pages;
+}
+
+/*
+ * Maps what is left of a large IOMMU page again, in smaller ones. Callers may be
+ * where reclaim came from, so memory is not waited for; without it these pages are
+ * lost to the device, too.
+ */
+static void removal_map_back(struct removal *r, u64 iova, phys_addr_t phys,
+			     size_t size)
+{
+	struct iommu_domain *iommu = r->domain->iommu;
+	u64 pages = size >> PAGE_SHIFT;
+
+	if (!size || !iommu_map(iommu, iova, phys, size, r->map->prot,
+				GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN))
+		return;
+
+	unmap_leftover(iommu, iova, size);
+	pr_warn_ratelimited("no memory to split an IOMMU page: %llu KiB more at IOVA %#llx are out of reach for the device\n",
+			    (u64)size >> 10, iova);
+	r->pages += pages;
+	r->map->present -= pages;
+	if (!r->map->peer) {
+		unpin_run(PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1),
+			  r->map->prot & IOMMU_WRITE);
+		uncharge_pages(r->domain, r->map, pages);
+	}
+}
+
+/*
+ * Takes @size bytes at @iova out of an IOMMU page of @leaf bytes at @start. No
+ * IOMMU can have a large page and its parts in its TLB at once, so for the moment
+ * in between the device reaches nothing of it.
+ */
+static void removal_carve(struct removal *r, u64 start, size_t leaf, u64 iova,
+			  size_t size)
+{
+	phys_addr_t phys = iommu_iova_to_phys(r->domain->iommu, start);
+	size_t before = iova - start, after = leaf - before - size;
+
+	removal_unmap(r, start, leaf, iova, size);
+	removal_flush(r);
+	removal_map_back(r, start, phys, before);
+	removal_map_back(r, iova + size, phys + before + size, after);
+}
+
+/* Bytes that are contiguous from @iova on, and part of no larger IOMMU page. */
+static size_t contiguous(struct iommu_domain *iommu, u64 iova, u64 last)
+{
+	unsigned long larger = iommu->pgsize_bitmap & ~(2 * PAGE_SIZE - 1);
+	phys_addr_t phys = iommu_iova_to_phys(iommu, iova);
+	size_t size = PAGE_SIZE;
+
+	if (larger)
+		last = min_t(u64, last, iova | ((1UL << __ffs(larger)) - 1));
+	while (iova + size <= last &&
+	       iommu_iova_to_phys(iommu, iova + size) == phys + size)
+		size += PAGE_SIZE;
+	return size;
+}
+
+/*
+ * Whether @size bytes at @start can be one IOMMU page. Nothing tells for sure, but
+ * what only looks like one can be treated as one.
+ */
+static bool looks_like_leaf(struct iommu_domain *iommu, struct uvfio_map *map,
+			    u64 start, size_t size)
+{
+	phys_addr_t phys;
+	size_t i;
+
+	if (start < map->iova || start + size - 1 > map->last)
+		return false;
+	phys = iommu_iova_to_phys(iommu, start);
+	if (!phys || !IS_ALIGNED(phys, size) || size > usual_leaf(map, phys))
+		return false;
+	for (i = PAGE_SIZE; i < size; i += PAGE_SIZE)
+		if (iommu_iova_to_phys(iommu, start + i) != phys + i)
+			return false;
+	return true;
+}
+
+static size_t leaf_size(struct iommu_domain *iommu, struct uvfio_map *map,
+			u64 iova)
+{
+	unsigned long sizes = iommu->pgsize_bitmap & ~(2 * PAGE_SIZE - 1);
+	size_t size;
+
+	for (; sizes; sizes &= ~size) {
+		size = 1UL << __fls(sizes);
+		if (looks_like_leaf(iommu, map, round_down(iova, size), size))
+			return size;
+	}
+	return PAGE_SIZE;
+}
+
+/* Takes out what is at @iova, but not beyond @last; returns its size. */
+static size_t removal_step(struct removal *r, u64 iova, u64 last)
+{
+	struct iommu_domain *iommu = r->domain->iommu;
+	size_t leaf, size;
+	u64 start;
+
+	/* An unmap where nothing is mapped takes more than it was told to. */
+	if (!iommu_iova_to_phys(iommu, iova))
+		return PAGE_SIZE;
+
+	leaf = leaf_size(iommu, r->map, iova);
+	if (leaf == PAGE_SIZE) {
+		size = contiguous(iommu, iova, last);
+		removal_unmap(r, iova, size, iova, size);
+		return size;
+	}
+
+	start = round_down(iova, leaf);
+	size = min_t(u64, start + leaf - 1, last) - iova + 1;
+	if (size == leaf)
+		removal_unmap(r, start, leaf, start, leaf);
+	else
+		removal_carve(r, start, leaf, iova, size);
+	return size;
+}
+
+/**
+ * uvfio_map_remove - take pages out of a mapping, also such as never got in
+ * @domain: its table_rwsem is held
+ * @map: see there who may call this
+ * @iova: first byte
+ * @last: last byte
+ *
+ * The device cannot reach the pages any more when they are unpinned, and they are
+ * when this returns. Allocates nothing that is waited for, takes no page's lock.
+ *
+ * Return: how many pages were taken out.
+ */
+u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
+		     u64 iova, u64 last)
+{
+	struct removal r = { .domain = domain, .map = map };
+
+	lockdep_assert_held(&domain->table_rwsem);
+
+	if (!map->holey && iova == map->iova && last == map->last)
+		return remove_whole(domain, map);
+
+	runs_free(&map->pinned);
+	map->holey = true;
+	iommu_iotlb_gather_init(&r.gather);
+	while (iova <= last && map->present) {
+		iova += removal_step(&r, iova, last);
+		cond_resched();
+	}
+	removal_flush(&r);
+	return r.pages;
+}
+
+/**
+ * uvfio_map_present - count the pages of a part of a mapping
+ * @domain: its table_rwsem is held
+ * @map: not live
+ * @iova: first byte
+ * @last: last byte
+ */
+u64 uvfio_map_present(struct uvfio_domain *domain, struct uvfio_map *map,
+		      u64 iova, u64 last)
+{
+	u64 pages = 0;
+
+	for (; iova <= last && pages < map->present; iova += PAGE_SIZE) {
+		pages += !!iommu_iova_to_phys(domain->iommu, iova);
+		cond_resched();
+	}
+	return pages;
+}
+
+/**
+ * uvfio_map_fill - pin the memory of a mapping, charge it, put it into the IOMMU
+ * @domain: no lock of it is held
+ * @map: busy, not live, holds nothing; so it does again after a failure
+ */
+int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	u64 taken;
+	int ret;
+
+	map->next_table = map->iova >> TABLE_SHIFT;
+	ret = charge_pages(domain, map);
+	if (ret)
+		return ret;
+	ret = pin_and_map(domain, map);
+	if (!ret)
+		return 0;
+
+	scoped_guard(rwsem_read, &domain->table_rwsem)
+		taken = remove_whole(domain, map);
+	uncharge_pages(domain, map, map_pages(map) - taken);
+	return ret;
+}
+
+/**
+ * uvfio_map_fill_peer - put a BAR into the IOMMU
+ * @domain: no lock of it is held
+ * @map: busy, not live; holds nothing, also after a failure
+ * @phys: where it is
+ */
+int uvfio_map_fill_peer(struct uvfio_domain *domain, struct uvfio_map *map,
+			phys_addr_t phys)
+{
+	int ret;
+
+	map->next_table = map->iova >> TABLE_SHIFT;
+	map->holey = true;
+	ret = map_into_iommu(domain, map, phys,
+			     map_pages(map) << PAGE_SHIFT);
+	if (ret)
+		scoped_guard(rwsem_read, &domain->table_rwsem)
+			uvfio_map_remove(domain, map, map->iova, map->last);
+	return ret;
+}

@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Revocation: what a process takes away from its memory, the device loses, too.
+ *
+ * A space is the memory of one process as far as a domain has it mapped, and listens
+ * to what happens there by an mmu notifier. All is done when a range has been
+ * taken away, not before: the pages are pinned, so until we unpin them nobody else
+ * gets them, whatever the process does in between.
+ *
+ * Only that a range of addresses goes is certain at once. That its pages are replaced
+ * is also said of what comes back just so: when memory is reclaimed, compacted,
+ * merged or write-protected. For most pages a look at them tells which it was. For
+ * the rest, for mappings that are being made or changed, and when the page table
+ * cannot be had without waiting, the range is suspect, and verified from where one
+ * may sleep.
+ */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+
+#include "iommu.h"
+#include "trace.h"
+
+static struct workqueue_struct *verify_wq;
+
+static struct mm_struct *space_mm(const struct uvfio_space *space)
+{
+	return space->notifier.mm;
+}
+
+/* Who is to verify will look at it, unless it is not live: then when it is. */
+static void map_suspect(struct uvfio_map *map, unsigned long start,
+			unsigned long end)
+{
+	lockdep_assert_held(&map->space->lock);
+
+	if (map->suspect_start == map->suspect_end) {
+		map->suspect_start = start;
+		map->suspect_end = end;
+	} else {
+		map->suspect_start = min(map->suspect_start, start);
+		map->suspect_end = max(map->suspect_end, end);
+	}
+	if (map->live && list_empty(&map->suspect))
+		list_add_tail(&map->suspect, &map->space->suspects);
+}
+
+/* The process does not have start .. end - 1 of a mapping any more. */
+static void map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
+		       unsigned long start, unsigned long end)
+{
+	u64 iova = map_iova(map, start), pages;
+
+	pages = uvfio_map_remove(domain, map, iova, iova + (end - start) - 1);
+	atomic64_add(pages, &domain->revoked);
+	trace_uvfio_revoke(domain->id, iova, end - start, start, pages);
+}
+
+/* Verifying */
+
+/*
+ * Whether what the process sees at @address is this page. Nothing is made to be
+ * there that was not, so a hole stays one.
+ */
+static bool page_is_seen(struct mm_struct *mm, unsigned long address,
+			 struct page *page)
+{
+	struct page *seen;
+	long n;
+
+	mmap_read_lock(mm);
+	n = get_user_pages_remote(mm, address, 1,
+				  FOLL_FORCE | FOLL_NOFAULT | FOLL_DUMP, &seen,
+				  NULL);
+	mmap_read_unlock(mm);
+	if (n != 1)
+		return false;
+
+	put_page(seen);
+	return seen == page;
+}
+
+/* The file whose page the process would see at @address, and which page. */
+static struct file *file_at(struct mm_struct *mm, unsigned long address,
+			    pgoff_t *index)
+{
+	struct vm_area_struct *vma;
+	struct file *file = NULL;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, address);
+	if (vma && vma->vm_file) {
+		*index = linear_page_index(vma, address);
+		file = get_file(vma->vm_file);
+	}
+	mmap_read_unlock(mm);
+	return file;
+}
+
+/* Some kernels count the pages of hugetlb files, some their parts. */
+static bool index_is(struct page *page, pgoff_t index)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_hugetlb(folio))
+		return folio->index == index >> folio_order(folio) ||
+		       folio->index == index - folio_page_idx(folio, page);
+	return folio->index + folio_page_idx(folio, page) == index;
+}
+
+/*
+ * A page of a file may be in no page table for a while, and still be what the
+ * process would see. Who cuts the file takes it from there first, and from the file
+ * afterwards; that it holds the inode's lock meanwhile shows when it is done.
+ */
+static bool file_has_page(struct file *file, pgoff_t index, struct page *page)
+{
+	struct inode *inode = file_inode(file);
+	bool has;
+
+	inode_lock_shared(inode);
+	has = READ_ONCE(page_folio(page)->mapping) == file->f_mapping &&
+	      index_is(page, index);
+	inode_unlock_shared(inode);
+	return has;
+}
+
+/* @mm may be gone but for its struct; then it has no memory. */
+static bool page_is_there(struct mm_struct *mm, unsigned long address,
+			  struct page *page)
+{
+	struct file *file = NULL;
+	pgoff_t index = 0;
+	bool there;
+
+	if (!mmget_not_zero(mm))
+		return false;
+
+	there = page_is_seen(mm, address, page);
+	if (!there && !PageAnon(page))
+		file = file_at(mm, address, &index);
+	mmput(mm);
+	if (file) {
+		there = file_has_page(file, index, page);
+		fput(file);
+	}
+	return there;
+}
+
+/* Some pages of a mapping, from @start on, as they were with all locks held. */
+struct suspicion {
+	struct uvfio_map *map;		/* ref */
+	unsigned long start;
+	unsigned int count;
+	struct page *pages[32];		/* NULL: none */
+};
+
+/* Takes the next suspects, if there are any, from the list. */
+static bool suspicion_take(struct uvfio_space *space,
+			   struct uvfio_domain *domain, struct suspicion *s)
+{
+	struct uvfio_map *map;
+	phys_addr_t phys;
+
+	guard(rwsem_read)(&domain->table_rwsem);
+	guard(mutex)(&space->lock);
+
+	map = list_first_entry_or_null(&space->suspects, struct uvfio_map,
+				       suspect);
+	if (!map)
+		return false;
+
+	refcount_inc(&map->users);
+	s->map = map;
+	s->start = map->suspect_start;
+	for (s->count = 0; s->count < ARRAY_SIZE(s->pages); s->count++) {
+		if (map->suspect_start == map->suspect_end)
+			break;
+		phys = map->peer ? 0 :
+			iommu_iova_to_phys(domain->iommu,
+					   map_iova(map, map->suspect_start));
+		s->pages[s->count] = phys ? pfn_to_page(PHYS_PFN(phys)) : NULL;
+		map->suspect_start += PAGE_SIZE;
+	}
+	if (map->suspect_start == map->suspect_end)
+		list_del_init(&map->suspect);
+	return true;
+}
+
+/* Revokes pages; if the mapping was cut meanwhile, what has them now is suspect. */
+static void suspicion_revoke(struct uvfio_space *space,
+			     struct uvfio_domain *domain,
+			     const struct suspicion *s, unsigned int first,
+			     unsigned int count)
+{
+	unsigned long start = s->start + first * PAGE_SIZE;
+	unsigned long end = start + count * PAGE_SIZE;
+	struct interval_tree_node *node;
+
+	guard(rwsem_read)(&domain->table_rwsem);
+	guard(mutex)(&space->lock);
+
+	if (s->map->live && start >= s->map->memory.start &&
+	    end - 1 <= s->map->memory.last) {
+		map_revoke(domain, s->map, start, end);
+		return;
+	}
+	for (node = interval_tree_iter_first(&space->maps, start, end - 1);
+	     node; node = interval_tree_iter_next(node, start, end - 1))
+		map_suspect(container_of(node, struct uvfio_map, memory),
+			    max(start, node->start),
+			    min(end - 1, node->last) + 1);
+}
+
+static void suspicion_settle(struct uvfio_space *space,
+			     struct uvfio_domain *domain,
+			     const struct suspicion *s)
+{
+	unsigned int i, gone = 0;
+
+	/* A BAR has no pages to look at: it is suspect only if its addresses go. */
+	if (s->map->peer) {
+		guard(mutex)(&s->map->peer->peer_lock);
+		suspicion_revoke(space, domain, s, 0, s->count);
+		return;
+	}
+	for (i = 0; i < s->count; i++) {
+		if (s->pages[i] &&
+		    !page_is_there(space_mm(space), s->start + i * PAGE_SIZE,
+				   s->pages[i])) {
+			gone++;
+			continue;
+		}
+		if (gone)
+			suspicion_revoke(space, domain, s, i - gone, gone);
+		gone = 0;
+	}
+	if (gone)
+		suspicion_revoke(space, domain, s, i - gone, gone);
+}
+
+/* A reference, unless it has ended. */
+static struct uvfio_domain *space_domain(struct uvfio_space *space)
+{
+	guard(mutex)(&space->lock);
+	return space->domain && refcount_inc_not_zero(&space->domain->users) ?
+		space->domain : NULL;
+}
+
+/**
+ * uvfio_space_verify - settle all that is suspect, with no lock held
+ * @space: held
+ *
+ * Can take as long as the process and the file systems it uses let it.
+ */
+void uvfio_space_verify(struct uvfio_space *space)
+{
+	struct uvfio_domain *domain = space_domain(space);
+	struct suspicion s;
+
+	if (!domain)
+		return;
+	while (suspicion_take(space, domain, &s)) {
+		suspicion_settle(space, domain, &s);
+		uvfio_map_put(s.map);
+		cond_resched();
+	}
+	uvfio_domain_put(domain);
+}
+
+static void space_work(struct work_struct *work)
+{
+	struct uvfio_space *space = container_of(work, struct uvfio_space, work);
+
+	uvfio_space_verify(space);
+	uvfio_space_put(space);
+	module_put(THIS_MODULE);
+}
+
+static void space_queue(struct uvfio_space *space)
+{
+	lockdep_assert_held(&space->lock);
+
+	refcount_inc(&space->users);
+	/* Refuse to unload meanwhile, rather than wait for it. */
+	__module_get(THIS_MODULE);
+	if (!queue_work(verify_wq, &space->work)) {
+		refcount_dec(&space->users);
+		module_put(THIS_MODULE);
+	}
+}
+
+/* What happens to the memory */
+
+enum verdict {
+	PAGE_STAYS,
+	PAGE_GONE,
+	PAGE_SUSPECT,
+};
+
+/*
+ * A pinned anonymous page is of one process only and at one address: if that is not
+ * in its page table any more, then nowhere. Who tries to reclaim or to migrate it has
+ * it locked, and puts it back.
+ */
+static enum verdict page_judge(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_test_anon(folio) || folio_test_large(folio))
+		return PAGE_SUSPECT;
+	if (folio_mapped(folio))
+		return PAGE_STAYS;
+	return folio_test_locked(folio) ? PAGE_SUSPECT : PAGE_GONE;
+}
+
+/* Pages of start .. end - 1 were replaced, or perhaps only put back. */
+static void map_judge(struct uvfio_domain *domain, struct uvfio_map *map,
+		      unsigned long start, unsigned long end)
+{
+	unsigned long address, gone = 0;
+
+	for (address = start; address < end; address += PAGE_SIZE) {
+		phys_addr_t phys = iommu_iova_to_phys(domain->iommu,
+						      map_iova(map, address));
+		enum verdict verdict = phys ? page_judge(pfn_to_page(PHYS_PFN(phys))) :
+					      PAGE_STAYS;
+
+		cond_resched();
+		if (verdict == PAGE_GONE) {
+			gone += PAGE_SIZE;
+			continue;
+		}
+		if (gone)
+			map_revoke(domain, map, address - gone, address);
+		gone = 0;
+		if (verdict == PAGE_SUSPECT)
+			map_suspect(map, address, address + PAGE_SIZE);
+	}
+	if (gone)
+		map_revoke(domain, map, end - gone, end);
+}
+
+/*
+ * The process's memory from @start to @last went away or, if that is not @certain,
+ * perhaps so. Whoever calls may hold any lock of the memory management, or be
+ * reclaiming memory with table_rwsem or any other lock of ours but this one held.
+ */
+static void space_changed(struct uvfio_space *space, unsigned long start,
+			  unsigned long last, bool certain)
+{
+	struct interval_tree_node *node;
+	struct uvfio_domain *domain;
+	bool at_once;
+
+	guard(mutex)(&space->lock);
+
+	node = interval_tree_iter_first(&space->maps, start, last);
+	if (!node)
+		return;
+
+	domain = space->domain;
+	at_once = down_read_trylock(&domain->table_rwsem);
+	for (; node; node = interval_tree_iter_next(node, start, last)) {
+		struct uvfio_map *map = container_of(node, struct uvfio_map,
+						     memory);
+		unsigned long from = max(start, node->start);
+		unsigned long end = min(last, node->last) + 1;
+
+		/* A BAR comes back whatever is done to its page table. */
+		if (map->peer && !certain)
+			continue;
+		if (map->peer || !map->live || !at_once)
+			map_suspect(map, from, end);
+		else if (certain)
+			map_revoke(domain, map, from, end);
+		else
+			map_judge(domain, map, from, end);
+		cond_resched();
+	}
+	if (at_once)
+		up_read(&domain->table_rwsem);
+	if (!list_empty(&space->suspects))
+		space_queue(space);
+}
+
+static void space_invalidate_end(struct mmu_notifier *notifier,
+				 const struct mmu_notifier_range *range)
+{
+	struct uvfio_space *space = container_of(notifier, struct uvfio_space,
+						 notifier);
+	bool certain = range->event == MMU_NOTIFY_UNMAP;
+
+	if (!certain && range->event != MMU_NOTIFY_CLEAR)
+		return;
+	/* The OOM killer's, of a process that is about to end. */
+	if (!mmu_notifier_range_blockable(range))
+		return;
+	space_changed(space, range->start, range->end - 1, certain);
+}
+
+/* The process has ended or runs another program. */
+static void space_release(struct mmu_notifier *notifier, struct mm_struct *mm)
+{
+	struct uvfio_space *space = container_of(notifier, struct uvfio_space,
+						 notifier);
+
+	WRITE_ONCE(space->over, true);
+	space_changed(space, 0, ULONG_MAX, true);
+}
+
+static const struct mmu_notifier_ops space_ops = {
+	.invalidate_range_end = space_invalidate_end,
+	.release = space_release,
+};
+
+/* The spaces of a domain */
+
+static struct uvfio_space *space_find(struct uvfio_domain *domain)
+{
+	struct uvfio_space *space;
+
+	lockdep_assert_held(&domain->map_lock);
+	list_for_each_entry(space, &domain->spaces, link)
+		if (space_mm(space) == current->mm) {
+			refcount_inc(&space->users);
+			return space;
+		}
+	return NULL;
+}
+
+static struct uvfio_space *space_alloc(void)
+{
+	struct uvfio_space *space = kzalloc(sizeof(*space), GFP_KERNEL_ACCOUNT);
+	int ret;
+
+	if (!space)
+		return ERR_PTR(-ENOMEM);
+
+	refcount_set(&space->users, 1);
+	mutex_init(&space->lock);
+	space->maps = RB_ROOT_CACHED;
+	INIT_LIST_HEAD(&space->suspects);
+	INIT_WORK(&space->work, space_work);
+	space->notifier.ops = &space_ops;
+	ret = mmu_notifier_register(&space->notifier, current->mm);
+	if (ret) {
+		kfree(space);
+		return ERR_PTR(ret);
+	}
+	return space;
+}
+
+/**
+ * uvfio_space_end - the domain has no more use for a space
+ * @space: the domain's reference; none of its maps is attached
+ */
+void uvfio_space_end(struct uvfio_space *space)
+{
+	scoped_guard(mutex, &space->lock)
+		space->domain = NULL;
+	uvfio_space_put(space);
+}
+
+/* Those of processes that have ended, unless something of theirs is still mapped. */
+static void spaces_prune(struct uvfio_domain *domain)
+{
+	struct uvfio_space *space, *next;
+	LIST_HEAD(over);
+
+	scoped_guard(mutex, &domain->map_lock)
+		list_for_each_entry_safe(space, next, &domain->spaces, link)
+			if (READ_ONCE(space->over) &&
+			    !READ_ONCE(space->maps.rb_root.rb_node))
+				list_move(&space->link, &over);
+	list_for_each_entry_safe(space, next, &over, link)
+		uvfio_space_end(space);
+}
+
+/**
+ * uvfio_space_get - the memory of the calling process, in a domain
+ * @domain: no lock of it is held
+ *
+ * Return: a reference, or an ERR_PTR().
+ */
+struct uvfio_space *uvfio_space_get(struct uvfio_domain *domain)
+{
+	struct uvfio_space *space, *new;
+
+	scoped_guard(mutex, &domain->map_lock)
+		space = space_find(domain);
+	if (space)
+		return space;
+
+	spaces_prune(domain);
+	new = space_alloc();
+	if (IS_ERR(new))
+		return new;
+
+	scoped_guard(mutex, &domain->map_lock) {
+		/* Another thread may have been faster. */
+		space = space_find(domain);
+		if (!space) {
+			new->domain = domain;
+			list_add(&new->link, &domain->spaces);
+			refcount_inc(&new->users);
+			return new;
+		}
+	}
+	uvfio_space_put(new);
+	return space;
+}
+
+/**
+ * uvfio_space_put - drop a reference, with no lock held
+ * @space: the last reference waits for notifiers that run
+ */
+void uvfio_space_put(struct uvfio_space *space)
+{
+	if (!refcount_dec_and_test(&space->users))
+		return;
+	mmu_notifier_unregister(&space->notifier, space_mm(space));
+	mutex_destroy(&space->lock);
+	kfree(space);
+}
+
+/* From here on @map is told what happens to its memory; it is not live yet. */
+void uvfio_space_add(struct uvfio_map *map)
+{
+	guard(mutex)(&map->space->lock);
+	interval_tree_insert(&map->memory, &map->space->maps);
+	map->attached = true;
+}
+
+/* From here on nobody but the caller, who has it busy, takes anything from @map. */
+void uvfio_space_remove(struct uvfio_map *map)
+{
+	guard(mutex)(&map->space->lock);
+	if (map->attached)
+		interval_tree_remove(&map->memory, &map->space->maps);
+	list_del_init(&map->suspect);
+	map->attached = false;
+	map->live = false;
+}
+
+/* The same for a while: what happens meanwhile is looked at by going live again. */
+void uvfio_space_hold(struct uvfio_map *map)
+{
+	guard(mutex)(&map->space->lock);
+	list_del_init(&map->suspect);
+	map->live = false;
+}
+
+static void map_set_memory(struct uvfio_map *map, unsigned long start,
+			   unsigned long last)
+{
+	interval_tree_remove(&map->memory, &map->space->maps);
+	map->memory.start = start;
+	map->memory.last = last;
+	interval_tree_insert(&map->memory, &map->space->maps);
+	map->suspect_start = clamp(map->suspect_start, start, last + 1);
+	map->suspect_end = clamp(map->suspect_end, start, last + 1);
+}
+
+/**
+ * uvfio_space_cut - leave a mapping a part of its memory
+ * @map: not live
+ * @start: first byte it keeps
+ * @last: last byte it keeps
+ * @rest: or NULL; not live, is made to have what lies above @rest_start
+ * @rest_start: first byte of that
+ */
+void uvfio_space_cut(struct uvfio_map *map, unsigned long start,
+		     unsigned long last, struct uvfio_map *rest,
+		     unsigned long rest_start)
+{
+	guard(mutex)(&map->space->lock);
+	if (rest) {
+		rest->memory.start = rest_start;
+		rest->memory.last = map->memory.last;
+		rest->suspect_start = max(map->suspect_start, rest_start);
+		rest->suspect_end = max(map->suspect_end, rest_start);
+		interval_tree_insert(&rest->memory, &map->space->maps);
+		rest->attached = true;
+	}
+	map_set_memory(map, start, last);
+}
+
+/**
+ * uvfio_space_go_live - let the process's memory decide over a mapping
+ * @map: is complete, and still busy
+ *
+ * Return: true if something happened already: uvfio_space_verify() has to look.
+ */
+bool uvfio_space_go_live(struct uvfio_map *map)
+{
+	guard(mutex)(&map->space->lock);
+	map->live = true;
+	if (map->suspect_start == map->suspect_end)
+		return false;
+	list_add_tail(&map->suspect, &map->space->suspects);
+	return true;
+}
+
+int uvfio_spaces_init(void)
+{
+	verify_wq = alloc_workqueue("uvfio_verify", WQ_UNBOUND, 0);
+	return verify_wq ? 0 : -ENOMEM;
+}
+
+void uvfio_spaces_exit(void)
+{
+	destroy_workqueue(verify_wq);
+}
