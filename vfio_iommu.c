@@ -200,6 +200,7 @@ struct uvfio_domain *uvfio_domain_alloc(void)
 
 	refcount_set(&domain->users, 1);
 	domain->id = atomic64_inc_return(&last_id);
+	domain->last_table = ULONG_MAX;
 	mutex_init(&domain->map_lock);
 	init_rwsem(&domain->table_rwsem);
 	domain->maps = RB_ROOT;
@@ -504,6 +505,8 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 		ret = -ENOMEM;
 		goto err_table;
 	}
+	if (domain->iommu)
+		windows_end(narrow, iommu);
 	old = windows_swap(domain, narrow);
 	if (IS_ERR(old)) {
 		ret = PTR_ERR(old);
@@ -659,7 +662,8 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 		ret = -EINVAL;
 	} else if (msi_device_has_isolated_msi(&pdev->dev) ||
 		   READ_ONCE(allow_unsafe_interrupts)) {
-		ret = uvfio_charge_root(domain);
+		ret = uvfio_charge_refused(uvfio_charge_root(domain),
+					   PAGE_SIZE);
 		if (!ret)
 			ret = group_attach(domain, pdev, iommu_group);
 	} else {

@@ -83,6 +83,14 @@ static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	.cap_offset = offsetof(type, cap_offset)
 
 static const struct uvfio_op uvfio_ops[] = {
+	/* First what is called often. */
+	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
+	  ARG(struct vfio_iommu_type1_dma_map, size),
+	  .domain = uvfio_domain_map },
+	{ UVFIO_UNMAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
+	  ARG(struct vfio_iommu_type1_dma_unmap, size),
+	  .domain = uvfio_domain_unmap },
+
 	{ VFIO_DEVICE_GET_INFO, ON_DEVICE, .no_domain = true, .out = true,
 	  ARG_CAPS(struct vfio_device_info, num_irqs),
 	  .device = uvfio_pci_info },
@@ -110,12 +118,6 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ UVFIO_IOMMU_GET_INFO, ON_DEVICE | ON_DOMAIN, .out = true,
 	  ARG_CAPS(struct vfio_iommu_type1_info, iova_pgsizes),
 	  .domain = uvfio_domain_info },
-	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
-	  ARG(struct vfio_iommu_type1_dma_map, size),
-	  .domain = uvfio_domain_map },
-	{ UVFIO_UNMAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
-	  ARG(struct vfio_iommu_type1_dma_unmap, size),
-	  .domain = uvfio_domain_unmap },
 
 	{ VFIO_GET_API_VERSION, ON_DOMAIN,
 	  .domain = uvfio_domain_api_version },

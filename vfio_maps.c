@@ -223,12 +223,10 @@ static int map_fits(struct uvfio_domain *domain, const struct uvfio_map *map)
 		0 : -EINVAL;
 }
 
-/* For @more mappings. */
-static int maps_limit(struct uvfio_domain *domain, unsigned int more)
+/* For one more. */
+static int maps_limit(struct uvfio_domain *domain)
 {
-	unsigned int limit = READ_ONCE(dma_entry_limit);
-
-	if (domain->num_maps < limit && limit - domain->num_maps >= more)
+	if (domain->num_maps < READ_ONCE(dma_entry_limit))
 		return 0;
 	pr_warn_ratelimited("%s[%d]: a domain has its limit of %u mappings: raise the module parameter dma_entry_limit\n",
 			    current->comm, task_pid_nr(current),
@@ -269,7 +267,7 @@ static int map_reserve(struct uvfio_domain *domain, struct uvfio_map *map,
 		ret = map_place(domain, map, flags & UVFIO_DMA_MAP_BELOW_4G);
 	else
 		ret = map_fits(domain, map);
-	return ret ?: maps_limit(domain, 1) ?: map_insert(domain, map);
+	return ret ?: maps_limit(domain) ?: map_insert(domain, map);
 }
 
 static void map_unreserve(struct uvfio_domain *domain, struct uvfio_map *map)
@@ -286,17 +284,25 @@ static void map_publish(struct uvfio_domain *domain, struct uvfio_map *map)
 
 /* Mapping */
 
+/* How map_alloc() finds it and uvfio_map_put() leaves it: clearing it is dear. */
+static void map_construct(void *object)
+{
+	struct uvfio_map *map = object;
+
+	memset(map, 0, sizeof(*map));
+	INIT_LIST_HEAD(&map->suspect);
+	INIT_LIST_HEAD(&map->peer_link);
+}
+
 static struct uvfio_map *map_alloc(void)
 {
-	struct uvfio_map *map = kmem_cache_zalloc(map_cache, GFP_KERNEL);
+	struct uvfio_map *map = kmem_cache_alloc(map_cache, GFP_KERNEL);
 
 	if (!map)
 		return NULL;
 
 	refcount_set(&map->users, 1);
 	map->busy = true;
-	INIT_LIST_HEAD(&map->suspect);
-	INIT_LIST_HEAD(&map->peer_link);
 	return map;
 }
 
@@ -312,6 +318,13 @@ void uvfio_map_put(struct uvfio_map *map)
 		uvfio_space_put(map->space);
 	if (map->peer)
 		put_device(&map->peer->dev);
+	map->space = NULL;
+	map->peer = NULL;
+	map->holey = false;
+	map->suspect_start = 0;
+	map->suspect_end = 0;
+	if (WARN_ON_ONCE(map->present))
+		map->present = 0;
 	kmem_cache_free(map_cache, map);
 }
 
@@ -365,15 +378,19 @@ static int map_make_peer(struct uvfio_domain *domain, struct uvfio_map *map)
 /* With the IOVA range its own: all the rest. */
 static int map_make(struct uvfio_domain *domain, struct uvfio_map *map)
 {
-	int ret;
+	int ret, peer_ret;
 
 	uvfio_space_add(map);
 	ret = uvfio_map_fill(domain, map);
-	if (ret == -EFAULT)
-		ret = map_make_peer(domain, map);
+	/* A BAR is no memory, so nothing is charged for it. */
+	if (ret == -EFAULT || ret == -EDQUOT) {
+		peer_ret = map_make_peer(domain, map);
+		if (peer_ret != -EFAULT)
+			ret = peer_ret;
+	}
 	if (ret) {
 		uvfio_space_remove(map);
-		return ret;
+		return uvfio_charge_refused(ret, map_pages(map) << PAGE_SHIFT);
 	}
 	if (uvfio_space_go_live(map))
 		uvfio_space_verify(map->space);
@@ -483,48 +500,48 @@ static bool is_split(const struct uvfio_map *map, const struct taken *taken)
 	return map->iova < taken->start && map->last > taken->last;
 }
 
-/* -EINVAL: something would be cut that must not; -EAGAIN: a spare is needed. */
-static int maps_check(struct uvfio_domain *domain, const struct taken *taken,
-		      bool cut)
+/* Whether a mapping may be taken that is not all inside. */
+static int cut_check(struct uvfio_domain *domain, const struct uvfio_map *map,
+		     const struct taken *taken, bool cut)
 {
-	struct uvfio_map *map;
-
-	for (map = map_first(domain, taken->start, taken->last); map;
-	     map = map_next(map, taken->last)) {
-		if (map->busy || is_inside(map, taken))
-			continue;
-		if (!cut)
-			return -EINVAL;
-		if (!is_split(map, taken))
-			continue;
-		return taken->spare ? maps_limit(domain, 1) : -EAGAIN;
-	}
-	return 0;
+	if (!cut)
+		return -EINVAL;
+	if (!is_split(map, taken))
+		return 0;
+	return taken->spare ? maps_limit(domain) : -EAGAIN;
 }
 
-/* Makes busy all mappings that have something of the range. */
+/*
+ * Makes busy all mappings that have something of the range, or none. -EINVAL: that
+ * would cut one; -EAGAIN: it takes a spare.
+ */
 static int maps_take(struct uvfio_domain *domain, struct taken *taken, bool cut)
 {
 	struct uvfio_map *map;
-	int ret;
+	int ret = 0;
 
 	guard(mutex)(&domain->map_lock);
-
-	ret = maps_check(domain, taken, cut);
-	if (ret)
-		return ret;
 
 	for (map = map_first(domain, taken->start, taken->last); map;
 	     map = map_next(map, taken->last)) {
 		if (map->busy)
 			continue;
-		map->busy = true;
-		list_add_tail(&map->link, &taken->maps);
-		/* Its place among the mappings that count is taken, too. */
+		if (!is_inside(map, taken))
+			ret = cut_check(domain, map, taken, cut);
+		if (ret)
+			break;
+		/* The rest gets its place among those that count. */
 		if (is_split(map, taken))
 			domain->num_maps++;
+		map->busy = true;
+		list_add_tail(&map->link, &taken->maps);
 	}
-	return 0;
+	if (ret) {
+		list_for_each_entry(map, &taken->maps, link)
+			map->busy = false;
+		INIT_LIST_HEAD(&taken->maps);
+	}
+	return ret;
 }
 
 static void map_lock_peer(struct uvfio_map *map)
@@ -754,7 +771,8 @@ void uvfio_maps_revoke_peer(struct uvfio_dev *udev)
 
 int uvfio_maps_init(void)
 {
-	map_cache = KMEM_CACHE(uvfio_map, SLAB_ACCOUNT);
+	map_cache = kmem_cache_create("uvfio_map", sizeof(struct uvfio_map), 0,
+				      SLAB_ACCOUNT, map_construct);
 	return map_cache ? 0 : -ENOMEM;
 }
 

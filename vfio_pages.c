@@ -49,8 +49,8 @@ static u64 run_pages(u64 run)
 	return (run & (RUN_MAX - 1)) + 1;
 }
 
-/* True if @pfn only made the last run longer. */
-static bool run_extend(struct run_list *list, u64 pfn)
+/* False if @n pages from @pfn on are not what comes next in the last run. */
+static bool run_extend(struct run_list *list, u64 pfn, size_t n)
 {
 	u64 *run;
 
@@ -58,14 +58,15 @@ static bool run_extend(struct run_list *list, u64 pfn)
 		return false;
 
 	run = run_slot(list);
-	if (run_pfn(*run) + run_pages(*run) != pfn || run_pages(*run) == RUN_MAX)
+	if (run_pfn(*run) + run_pages(*run) != pfn ||
+	    run_pages(*run) + n > RUN_MAX)
 		return false;
 
-	(*run)++;
+	*run += n;
 	return true;
 }
 
-static int run_add(struct run_list *list, u64 pfn)
+static int run_add(struct run_list *list, u64 pfn, size_t n)
 {
 	size_t in_chunks = list->count ? list->count - 1 : 0;
 
@@ -86,7 +87,7 @@ static int run_add(struct run_list *list, u64 pfn)
 	}
 
 	list->count++;
-	*run_slot(list) = pfn << RUN_COUNT_BITS;
+	*run_slot(list) = pfn << RUN_COUNT_BITS | (n - 1);
 	return 0;
 }
 
@@ -158,17 +159,27 @@ static u64 unpin_runs(struct run_list *list, bool dirty)
 
 /* Charges */
 
-static bool over_memlock(u64 total, u64 more)
+static bool over_memlock(u64 total)
 {
-	if (total <= rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT ||
-	    capable(CAP_IPC_LOCK))
-		return false;
+	return total > rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
+	       !capable(CAP_IPC_LOCK);
+}
 
+/**
+ * uvfio_charge_refused - tell the admin that RLIMIT_MEMLOCK was in the way
+ * @ret: of a function that charges: -EDQUOT means that
+ * @bytes: that could not be had
+ *
+ * Return: @ret as the user gets it.
+ */
+int uvfio_charge_refused(int ret, u64 bytes)
+{
+	if (ret != -EDQUOT)
+		return ret;
 	pr_warn_ratelimited("%s[%d]: RLIMIT_MEMLOCK (%lu KiB) does not allow %llu KiB more: raise it (ulimit -l, limits.conf, LimitMEMLOCK=)\n",
 			    current->comm, task_pid_nr(current),
-			    rlimit(RLIMIT_MEMLOCK) >> 10,
-			    more << (PAGE_SHIFT - 10));
-	return true;
+			    rlimit(RLIMIT_MEMLOCK) >> 10, bytes >> 10);
+	return -ENOMEM;
 }
 
 /*
@@ -183,9 +194,8 @@ static int charge_pages(struct uvfio_domain *domain, struct uvfio_map *map)
 	u64 npages = map_pages(map);
 
 	do {
-		if (over_memlock(pinned + npages + READ_ONCE(mm->locked_vm),
-				 npages))
-			return -ENOMEM;
+		if (over_memlock(pinned + npages + READ_ONCE(mm->locked_vm)))
+			return -EDQUOT;
 	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &pinned,
 				       pinned + npages));
 	atomic64_add(npages, &domain->pinned);
@@ -207,24 +217,41 @@ static void uncharge_pages(struct uvfio_domain *domain, struct uvfio_map *map,
  * user's, not the process's, which may be gone long before the domain. (The tables
  * above these are at most two more for each.)
  */
+static int charge_user_page(struct user_struct *user)
+{
+	long locked = atomic_long_read(&user->locked_vm);
+
+	do {
+		if (over_memlock(locked + 1))
+			return -EDQUOT;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &locked,
+					  locked + 1));
+	get_uid(user);
+	return 0;
+}
+
+static void uncharge_user_page(struct user_struct *user)
+{
+	atomic_long_dec(&user->locked_vm);
+	free_uid(user);
+}
+
 static int charge_table(struct uvfio_domain *domain, unsigned long reach)
 {
 	struct user_struct *user = current_user();
-	long locked = atomic_long_read(&user->locked_vm);
 	void *old;
+	int ret;
 
-	do {
-		if (over_memlock(locked + 1, 1))
-			return -ENOMEM;
-	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &locked,
-					  locked + 1));
+	if (xa_load(&domain->tables, reach))
+		return 0;
+	ret = charge_user_page(user);
+	if (ret)
+		return ret;
 
 	old = xa_cmpxchg(&domain->tables, reach, NULL, user,
 			 GFP_KERNEL_ACCOUNT);
 	if (old)	/* an error, or another thread's map was first */
-		atomic_long_dec(&user->locked_vm);
-	else
-		get_uid(user);
+		uncharge_user_page(user);
 	return xa_err(old);
 }
 
@@ -232,24 +259,36 @@ static int charge_table(struct uvfio_domain *domain, unsigned long reach)
 static int charge_tables(struct uvfio_domain *domain, struct uvfio_map *map,
 			 u64 last)
 {
-	int ret = 0;
+	int ret;
 
 	for (; map->next_table <= last >> TABLE_SHIFT; map->next_table++) {
-		if (!xa_load(&domain->tables, map->next_table))
-			ret = charge_table(domain, map->next_table);
+		if (map->next_table == READ_ONCE(domain->last_table))
+			continue;
+		ret = charge_table(domain, map->next_table);
 		if (ret)
-			break;
+			return ret;
+		WRITE_ONCE(domain->last_table, map->next_table);
 	}
-	return ret;
+	return 0;
 }
 
-/* Root tables are memory, too: a user can have as many domains as files. */
+/**
+ * uvfio_charge_root - charge the user for a domain's root table, once
+ * @domain: is about to have one
+ *
+ * It is memory, too: a user can have as many domains as files.
+ */
 int uvfio_charge_root(struct uvfio_domain *domain)
 {
-	unsigned long beyond = (U64_MAX >> TABLE_SHIFT) + 1;
+	struct user_struct *user = current_user();
+	int ret;
 
-	return xa_load(&domain->tables, beyond) ? 0 :
-						  charge_table(domain, beyond);
+	if (READ_ONCE(domain->root_user))
+		return 0;
+	ret = charge_user_page(user);
+	if (!ret && cmpxchg(&domain->root_user, NULL, user))
+		uncharge_user_page(user);	/* another attach was first */
+	return ret;
 }
 
 void uvfio_uncharge_tables(struct uvfio_domain *domain)
@@ -257,11 +296,11 @@ void uvfio_uncharge_tables(struct uvfio_domain *domain)
 	struct user_struct *user;
 	unsigned long reach;
 
-	xa_for_each(&domain->tables, reach, user) {
-		atomic_long_dec(&user->locked_vm);
-		free_uid(user);
-	}
+	xa_for_each(&domain->tables, reach, user)
+		uncharge_user_page(user);
 	xa_destroy(&domain->tables);
+	if (domain->root_user)
+		uncharge_user_page(domain->root_user);
 }
 
 /* Putting in */
@@ -348,22 +387,36 @@ static int map_last_run(struct uvfio_domain *domain, struct uvfio_map *map)
 			      run_pages(run) << PAGE_SHIFT);
 }
 
+/* Takes over the pins of contiguous pages, but not on failure. */
+static int map_add_run(struct uvfio_domain *domain, struct uvfio_map *map,
+		       struct page *page, size_t n)
+{
+	u64 pfn = page_to_pfn(page);
+	int ret;
+
+	if (map->prot & IOMMU_WRITE && !pages_may_be_written(page, n))
+		return -EFAULT;
+	if (run_extend(&map->pinned, pfn, n))
+		return 0;
+
+	ret = map->pinned.count ? map_last_run(domain, map) : 0;
+	return ret ?: run_add(&map->pinned, pfn, n);
+}
+
 /* Takes over the pins of all @n pages, also on failure. */
 static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 			 struct page **pages, size_t n)
 {
-	size_t i;
+	size_t i, next;
 	int ret;
 
-	for (i = 0; i < n; i++) {
-		u64 pfn = page_to_pfn(pages[i]);
+	for (i = 0; i < n; i = next) {
+		unsigned long pfn = page_to_pfn(pages[i]);
 
-		if (run_extend(&map->pinned, pfn))
-			continue;
-
-		ret = map->pinned.count ? map_last_run(domain, map) : 0;
-		if (!ret)
-			ret = run_add(&map->pinned, pfn);
+		for (next = i + 1; next < n; next++)
+			if (page_to_pfn(pages[next]) != ++pfn)
+				break;
+		ret = map_add_run(domain, map, pages[i], next - i);
 		if (ret) {
 			unpin_user_pages(pages + i, n - i);
 			return ret;
@@ -375,7 +428,8 @@ static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 {
 	int ret = prot & IOMMU_WRITE ?
-		pin_user_pages_longterm_write(vaddr, n, pages) :
+		pin_user_pages_fast(vaddr, n, FOLL_LONGTERM | FOLL_WRITE,
+				    pages) :
 		pin_user_pages_longterm_read(vaddr, n, pages);
 
 	/* What some kernels say of a range that wraps. */
@@ -384,7 +438,7 @@ static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 
 static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 {
-	struct page *few[16], **pages = few;
+	struct page *few[4], **pages = few;
 	unsigned long vaddr = map->memory.start;
 	size_t room = ARRAY_SIZE(few);
 	u64 left = map_pages(map);

@@ -101,15 +101,13 @@ static struct file *file_at(struct mm_struct *mm, unsigned long address,
 	return file;
 }
 
-/* Some kernels count the pages of hugetlb files, some their parts. */
+/* Of hugetlb files, some kernels count the huge pages, in both alike. */
 static bool index_is(struct page *page, pgoff_t index)
 {
 	struct folio *folio = page_folio(page);
 
-	if (folio_test_hugetlb(folio))
-		return folio->index == index >> folio_order(folio) ||
-		       folio->index == index - folio_page_idx(folio, page);
-	return folio->index + folio_page_idx(folio, page) == index;
+	return folio->index + folio_page_idx(folio, page) == index ||
+	       (folio_test_hugetlb(folio) && folio->index == index);
 }
 
 /*

@@ -137,35 +137,45 @@ static inline int pin_user_pages_longterm_read(unsigned long addr, int n,
  * A file system with dirty tracking does not expect writes whenever a device
  * pleases; the kernel does not refuse such pins itself before v6.5.
  */
-static inline bool page_is_of_file_system(struct page *page)
+static inline bool folio_is_of_file_system(struct folio *folio)
 {
-	return !PageAnon(page) && !PageSwapBacked(page) && !PageHuge(page) &&
-	       !is_zone_device_page(page) &&
-	       READ_ONCE(compound_head(page)->mapping);
+	return !folio_test_anon(folio) && !folio_test_swapbacked(folio) &&
+	       !folio_test_hugetlb(folio) &&
+	       !is_zone_device_page(folio_page(folio, 0)) &&
+	       READ_ONCE(folio->mapping);
 }
 
-static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
-						struct page **pages)
+/* A small page of anonymous or shared memory, as most are, by one look. */
+static inline bool page_is_plain(struct page *page)
 {
-	int i, pinned;
+	const unsigned long plain = BIT(PG_swapbacked);
 
-	pinned = pin_user_pages_fast(addr, n, FOLL_LONGTERM | FOLL_WRITE, pages);
-	for (i = 0; i < pinned; i++) {
-		/* Part of the same large page as the one before. */
-		if (i && PageTail(pages[i]) && pages[i] == pages[i - 1] + 1)
+	return (READ_ONCE(page->flags) & (plain | BIT(PG_head))) == plain;
+}
+
+/* Of @n contiguous pages pinned for writing. */
+static inline bool pages_may_be_written(struct page *page, size_t n)
+{
+	struct folio *folio;
+	size_t done;
+
+	for (; n; n -= done, page += done) {
+		done = 1;
+		if (page_is_plain(page))
 			continue;
-		if (page_is_of_file_system(pages[i])) {
-			unpin_user_pages(pages, pinned);
-			return -EFAULT;
-		}
+
+		folio = page_folio(page);
+		if (folio_is_of_file_system(folio))
+			return false;
+		done = min_t(size_t, n, folio_nr_pages(folio) -
+					folio_page_idx(folio, page));
 	}
-	return pinned;
+	return true;
 }
 #else
-static inline int pin_user_pages_longterm_write(unsigned long addr, int n,
-						struct page **pages)
+static inline bool pages_may_be_written(struct page *page, size_t n)
 {
-	return pin_user_pages_fast(addr, n, FOLL_LONGTERM | FOLL_WRITE, pages);
+	return true;
 }
 #endif
 

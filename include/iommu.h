@@ -114,6 +114,8 @@ struct uvfio_domain {
 	struct windows *windows;	/* map_lock; group_lock to replace */
 	struct list_head spaces;
 	struct xarray tables;		/* iova >> TABLE_SHIFT: who was charged */
+	unsigned long last_table;	/* a hint: one that is in there */
+	struct user_struct *root_user;	/* who was charged for the root table */
 	atomic64_t pinned;		/* pages */
 	atomic64_t revoked;		/* pages, since it was made */
 	bool coherent;			/* no-snoop is overruled; as iommu */
@@ -161,6 +163,7 @@ void uvfio_maps_free(struct uvfio_domain *domain);
 void uvfio_map_put(struct uvfio_map *map);
 
 /* vfio_pages.c */
+int uvfio_charge_refused(int ret, u64 bytes);
 int uvfio_charge_root(struct uvfio_domain *domain);
 void uvfio_uncharge_tables(struct uvfio_domain *domain);
 int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map);
