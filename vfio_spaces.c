@@ -301,14 +301,23 @@ enum verdict {
 };
 
 /*
+ * For hugetlb, some kernels say that addresses go when only pages do, which a file
+ * may give back.
+ */
+static bool may_come_back(struct folio *folio)
+{
+	return folio_test_hugetlb(folio) && !folio_test_anon(folio);
+}
+
+/*
  * A pinned anonymous page is of one process only and at one address: if that is not
  * in its page table any more, then nowhere. Who tries to reclaim or to migrate it has
  * it locked, and puts it back.
  */
-static enum verdict page_judge(struct page *page)
+static enum verdict folio_judge(struct folio *folio, bool certain)
 {
-	struct folio *folio = page_folio(page);
-
+	if (certain)
+		return may_come_back(folio) ? PAGE_SUSPECT : PAGE_GONE;
 	if (!folio_test_anon(folio) || folio_test_large(folio))
 		return PAGE_SUSPECT;
 	if (folio_mapped(folio))
@@ -316,17 +325,26 @@ static enum verdict page_judge(struct page *page)
 	return folio_test_locked(folio) ? PAGE_SUSPECT : PAGE_GONE;
 }
 
-/* Pages of start .. end - 1 were replaced, or perhaps only put back. */
+/* NULL: there is none any more. */
+static struct folio *folio_at(struct uvfio_domain *domain,
+			      struct uvfio_map *map, unsigned long address)
+{
+	phys_addr_t phys = iommu_iova_to_phys(domain->iommu,
+					      map_iova(map, address));
+
+	return phys ? page_folio(pfn_to_page(PHYS_PFN(phys))) : NULL;
+}
+
+/* Pages of start .. end - 1 went away, or were replaced, or perhaps only put back. */
 static void map_judge(struct uvfio_domain *domain, struct uvfio_map *map,
-		      unsigned long start, unsigned long end)
+		      unsigned long start, unsigned long end, bool certain)
 {
 	unsigned long address, gone = 0;
 
 	for (address = start; address < end; address += PAGE_SIZE) {
-		phys_addr_t phys = iommu_iova_to_phys(domain->iommu,
-						      map_iova(map, address));
-		enum verdict verdict = phys ? page_judge(pfn_to_page(PHYS_PFN(phys))) :
-					      PAGE_STAYS;
+		struct folio *folio = folio_at(domain, map, address);
+		enum verdict verdict = folio ? folio_judge(folio, certain) :
+					       PAGE_STAYS;
 
 		cond_resched();
 		if (verdict == PAGE_GONE) {
@@ -341,6 +359,18 @@ static void map_judge(struct uvfio_domain *domain, struct uvfio_map *map,
 	}
 	if (gone)
 		map_revoke(domain, map, end - gone, end);
+}
+
+/* A range that goes is of one kind of memory; most often all of it can go at once. */
+static bool goes_at_once(struct uvfio_space *space, struct uvfio_domain *domain,
+			 struct uvfio_map *map, unsigned long address)
+{
+	struct folio *folio;
+
+	if (space->over)
+		return true;
+	folio = folio_at(domain, map, address);
+	return folio && !may_come_back(folio);
 }
 
 /*
@@ -374,10 +404,10 @@ static void space_changed(struct uvfio_space *space, unsigned long start,
 			continue;
 		if (map->peer || !map->live || !at_once)
 			map_suspect(map, from, end);
-		else if (certain)
+		else if (certain && goes_at_once(space, domain, map, from))
 			map_revoke(domain, map, from, end);
 		else
-			map_judge(domain, map, from, end);
+			map_judge(domain, map, from, end, certain);
 		cond_resched();
 	}
 	if (at_once)
