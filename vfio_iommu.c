@@ -738,7 +738,7 @@ void uvfio_domain_show(struct seq_file *m, struct uvfio_domain *domain)
 	devices_show(m, domain);
 	seq_printf(m, "mappings:\t%u\n", READ_ONCE(domain->num_maps));
 	seq_printf(m, "pinned:\t%llu\n",
-		   (u64)atomic64_read(&domain->pinned) << PAGE_SHIFT);
+		   uvfio_maps_pinned(domain) << PAGE_SHIFT);
 	seq_printf(m, "revoked:\t%llu\n",
 		   (u64)atomic64_read(&domain->revoked) << PAGE_SHIFT);
 	if (domain_table(domain))

@@ -25,6 +25,34 @@
 static dev_t uvfio_devt;
 static DEFINE_IDA(uvfio_ida);
 
+/* User memory */
+
+/* What is as large as a register goes without the ado of copying. */
+
+static int fetch_data(void *data, void __user *user, size_t len)
+{
+	switch (len) {
+	case 4:
+		return get_user(*(u32 *)data, (u32 __user *)user);
+	case 8:
+		return get_user(*(u64 *)data, (u64 __user *)user);
+	default:
+		return copy_from_user(data, user, len) ? -EFAULT : 0;
+	}
+}
+
+static int return_data(const void *data, void __user *user, size_t len)
+{
+	switch (len) {
+	case 4:
+		return put_user(*(const u32 *)data, (u32 __user *)user);
+	case 8:
+		return put_user(*(const u64 *)data, (u64 __user *)user);
+	default:
+		return copy_to_user(user, data, len) ? -EFAULT : 0;
+	}
+}
+
 /* Ioctls */
 
 /* Which file answers a call: one number can mean two things. */
@@ -37,7 +65,8 @@ struct uvfio_op {
 	unsigned int nr;
 	u8 node;
 	bool no_domain;		/* answered before a domain is set */
-	bool out;		/* the struct returns results */
+	bool out;		/* the struct returns results ... */
+	u8 first_out;		/* ... from this member on */
 	u8 min;			/* bytes of the mandatory members; 0: no struct */
 	u8 size;		/* bytes of the members known here */
 	u8 cap_offset;		/* where that member is; 0: no capabilities */
@@ -86,9 +115,11 @@ static const struct uvfio_op uvfio_ops[] = {
 	/* First what is called often. */
 	{ UVFIO_MAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
 	  ARG(struct vfio_iommu_type1_dma_map, size),
+	  .first_out = offsetof(struct vfio_iommu_type1_dma_map, iova),
 	  .domain = uvfio_domain_map },
 	{ UVFIO_UNMAP_DMA, ON_DEVICE | ON_DOMAIN, .out = true,
 	  ARG(struct vfio_iommu_type1_dma_unmap, size),
+	  .first_out = offsetof(struct vfio_iommu_type1_dma_unmap, size),
 	  .domain = uvfio_domain_unmap },
 
 	{ VFIO_DEVICE_GET_INFO, ON_DEVICE, .no_domain = true, .out = true,
@@ -210,17 +241,19 @@ static int return_caps(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 static int return_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		       void __user *arg)
 {
-	u32 room = cmd->argsz;
-	int ret = 0;
+	u32 size = min_t(u32, cmd->argsz, op->size);
+	int ret;
 
 	if (!op->out || cmd->unchanged)
 		return 0;
 
-	if (op->cap_offset)
+	if (op->cap_offset) {
 		ret = return_caps(op, cmd, arg);
-	if (!ret && copy_to_user(arg, cmd, min_t(u32, room, op->size)))
-		ret = -EFAULT;
-	return ret;
+		if (ret)
+			return ret;
+	}
+	return return_data((void *)cmd + op->first_out, arg + op->first_out,
+			   size - op->first_out);
 }
 
 /**
@@ -325,7 +358,7 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 	if (!ret)
 		ret = return_args(op, &cmd, arg);
 
-	if (!IS_ERR(cmd.data))
+	if (!IS_ERR_OR_NULL(cmd.data))
 		kfree(cmd.data);
 	kfree(cmd.caps.buf);
 	uvfio_domain_put(cmd.domain);
@@ -448,30 +481,6 @@ static __always_inline int region_turn(const struct uvfio_region *region,
  * is touched outside of every lock.
  */
 
-static int fetch_register(u64 *value, void __user *user, size_t len)
-{
-	switch (len) {
-	case 4:
-		return get_user(*(u32 *)value, (u32 __user *)user);
-	case 8:
-		return get_user(*value, (u64 __user *)user);
-	default:
-		return copy_from_user(value, user, len) ? -EFAULT : 0;
-	}
-}
-
-static int return_register(const u64 *value, void __user *user, size_t len)
-{
-	switch (len) {
-	case 4:
-		return put_user(*(u32 *)value, (u32 __user *)user);
-	case 8:
-		return put_user(*value, (u64 __user *)user);
-	default:
-		return copy_to_user(user, value, len) ? -EFAULT : 0;
-	}
-}
-
 static int turn_register(const struct uvfio_region *region,
 			 struct uvfio_dev *udev, unsigned int index, u64 off,
 			 void __user *user, size_t len, bool write)
@@ -480,14 +489,14 @@ static int turn_register(const struct uvfio_region *region,
 	int ret;
 
 	if (write) {
-		ret = fetch_register(&value, user, len);
+		ret = fetch_data(&value, user, len);
 		if (ret)
 			return ret;
 	}
 	ret = region_turn(region, udev, index, off, &value, len, write);
 	if (ret || write)
 		return ret;
-	return return_register(&value, user, len);
+	return return_data(&value, user, len);
 }
 
 /* Bytes that one turn carries at most, keeping @off's alignment. */

@@ -80,8 +80,11 @@ static struct uvfio_map *map_first(struct uvfio_domain *domain, u64 start,
 
 static struct uvfio_map *map_next(struct uvfio_map *map, u64 last)
 {
-	struct uvfio_map *next = map_of(rb_next(&map->node));
+	struct uvfio_map *next;
 
+	if (map->last >= last)
+		return NULL;
+	next = map_of(rb_next(&map->node));
 	return next && next->iova <= last ? next : NULL;
 }
 
@@ -242,6 +245,21 @@ unsigned int uvfio_maps_left(struct uvfio_domain *domain)
 	return limit > domain->num_maps ? limit - domain->num_maps : 0;
 }
 
+/* Pages; of what is being mapped and unmapped just now, those that are there. */
+u64 uvfio_maps_pinned(struct uvfio_domain *domain)
+{
+	struct uvfio_map *map;
+	u64 pages = 0;
+
+	guard(mutex)(&domain->map_lock);
+
+	for (map = map_first(domain, 0, U64_MAX); map;
+	     map = map_next(map, U64_MAX))
+		if (!map->peer)
+			pages += READ_ONCE(map->present);
+	return pages;
+}
+
 /* Whether no mapping is in the way of @windows; map_lock is held. */
 bool uvfio_maps_inside(struct uvfio_domain *domain,
 		       const struct windows *windows)
@@ -255,13 +273,21 @@ bool uvfio_maps_inside(struct uvfio_domain *domain,
 	return true;
 }
 
-/* Makes an IOVA range a busy mapping's own: that which it has, or one it is given. */
+/*
+ * Makes an IOVA range a busy mapping's own: that which it has, or one it is given.
+ * -EAGAIN: the process has no space yet.
+ */
 static int map_reserve(struct uvfio_domain *domain, struct uvfio_map *map,
 		       u32 flags)
 {
 	int ret;
 
 	guard(mutex)(&domain->map_lock);
+
+	if (!map->space)
+		map->space = uvfio_space_find(domain);
+	if (!map->space)
+		return -EAGAIN;
 
 	if (flags & UVFIO_DMA_MAP_ANYWHERE)
 		ret = map_place(domain, map, flags & UVFIO_DMA_MAP_BELOW_4G);
@@ -276,10 +302,17 @@ static void map_unreserve(struct uvfio_domain *domain, struct uvfio_map *map)
 	map_erase(domain, map);
 }
 
-static void map_publish(struct uvfio_domain *domain, struct uvfio_map *map)
+/* Anyone may take it from here on. */
+static void map_publish(struct uvfio_map *map)
 {
-	guard(mutex)(&domain->map_lock);
-	map->busy = false;
+	/* Pairs with map_is_busy(): it is seen complete. */
+	smp_store_release(&map->busy, false);
+}
+
+static bool map_is_busy(struct uvfio_map *map)
+{
+	/* Pairs with map_publish(). */
+	return smp_load_acquire(&map->busy);
 }
 
 /* Mapping */
@@ -294,9 +327,10 @@ static void map_construct(void *object)
 	INIT_LIST_HEAD(&map->peer_link);
 }
 
-static struct uvfio_map *map_alloc(void)
+static struct uvfio_map *map_alloc(struct uvfio_domain *domain)
 {
-	struct uvfio_map *map = kmem_cache_alloc(map_cache, GFP_KERNEL);
+	struct uvfio_map *map = xchg(&domain->spare, NULL) ?:
+				kmem_cache_alloc(map_cache, GFP_KERNEL);
 
 	if (!map)
 		return NULL;
@@ -308,9 +342,10 @@ static struct uvfio_map *map_alloc(void)
 
 /**
  * uvfio_map_put - drop a reference, with no lock held
+ * @domain: held by the caller
  * @map: with the last one it holds nothing and is in no tree
  */
-void uvfio_map_put(struct uvfio_map *map)
+void uvfio_map_put(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	if (!refcount_dec_and_test(&map->users))
 		return;
@@ -325,7 +360,8 @@ void uvfio_map_put(struct uvfio_map *map)
 	map->suspect_end = 0;
 	if (WARN_ON_ONCE(map->present))
 		map->present = 0;
-	kmem_cache_free(map_cache, map);
+	if (cmpxchg(&domain->spare, NULL, map))
+		kmem_cache_free(map_cache, map);
 }
 
 static int peer_add(struct uvfio_dev *peer, struct uvfio_map *map)
@@ -412,7 +448,7 @@ static int domain_map(struct uvfio_domain *domain,
 	if (!domain_table(domain))
 		return -EUNATCH;
 
-	map = map_alloc();
+	map = map_alloc(domain);
 	if (!map)
 		return -ENOMEM;
 
@@ -425,14 +461,11 @@ static int domain_map(struct uvfio_domain *domain,
 		map->prot |= IOMMU_READ;
 	if (arg->flags & VFIO_DMA_MAP_FLAG_WRITE)
 		map->prot |= IOMMU_WRITE;
-	map->space = uvfio_space_get(domain);
-	if (IS_ERR(map->space)) {
-		ret = PTR_ERR(map->space);
-		map->space = NULL;
-		goto err_put;
-	}
 
 	ret = map_reserve(domain, map, arg->flags);
+	if (ret == -EAGAIN)
+		ret = uvfio_space_make(domain) ?:
+		      map_reserve(domain, map, arg->flags);
 	if (ret)
 		goto err_put;
 	ret = map_make(domain, map);
@@ -443,13 +476,13 @@ static int domain_map(struct uvfio_domain *domain,
 	trace_uvfio_map(domain->id, map->iova, arg->size, arg->vaddr,
 			map->prot);
 	/* From here on another thread can unmap it. */
-	map_publish(domain, map);
+	map_publish(map);
 	return 0;
 
 err_unreserve:
 	map_unreserve(domain, map);
 err_put:
-	uvfio_map_put(map);
+	uvfio_map_put(domain, map);
 	return ret;
 }
 
@@ -485,7 +518,7 @@ int uvfio_domain_map_type1(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 
 /* What was taken for one call: busy mappings, and which part of them goes. */
 struct taken {
-	struct list_head maps;
+	struct uvfio_map *maps;		/* linked by their next */
 	u64 start, last;
 	struct uvfio_map *spare;	/* for the rest of one cut in the middle */
 };
@@ -517,14 +550,14 @@ static int cut_check(struct uvfio_domain *domain, const struct uvfio_map *map,
  */
 static int maps_take(struct uvfio_domain *domain, struct taken *taken, bool cut)
 {
-	struct uvfio_map *map;
+	struct uvfio_map **end = &taken->maps, *map;
 	int ret = 0;
 
 	guard(mutex)(&domain->map_lock);
 
 	for (map = map_first(domain, taken->start, taken->last); map;
 	     map = map_next(map, taken->last)) {
-		if (map->busy)
+		if (map_is_busy(map))
 			continue;
 		if (!is_inside(map, taken))
 			ret = cut_check(domain, map, taken, cut);
@@ -534,13 +567,15 @@ static int maps_take(struct uvfio_domain *domain, struct taken *taken, bool cut)
 		if (is_split(map, taken))
 			domain->num_maps++;
 		map->busy = true;
-		list_add_tail(&map->link, &taken->maps);
+		*end = map;
+		end = &map->next;
 	}
-	if (ret) {
-		list_for_each_entry(map, &taken->maps, link)
-			map->busy = false;
-		INIT_LIST_HEAD(&taken->maps);
-	}
+	*end = NULL;
+	if (!ret)
+		return 0;
+
+	for (map = taken->maps; map; map = map->next)
+		map->busy = false;
 	return ret;
 }
 
@@ -640,47 +675,53 @@ static void map_cut(struct uvfio_domain *domain, struct uvfio_map *map,
 	verify = uvfio_space_go_live(map);
 	if (rest) {
 		verify |= uvfio_space_go_live(rest);
-		map_publish(domain, rest);
+		map_publish(rest);
 	}
 	/* Busy until then, so it is there. */
 	if (verify)
 		uvfio_space_verify(map->space);
-	map_publish(domain, map);
+	map_publish(map);
 }
 
 /* Ends what map_empty() has emptied. */
-static void maps_end(struct uvfio_domain *domain, struct list_head *maps)
+static void maps_end(struct uvfio_domain *domain, struct uvfio_map *maps)
 {
 	struct uvfio_map *map, *next;
 
 	scoped_guard(mutex, &domain->map_lock)
-		list_for_each_entry(map, maps, link)
+		for (map = maps; map; map = map->next)
 			map_erase(domain, map);
-	list_for_each_entry_safe(map, next, maps, link)
-		uvfio_map_put(map);
+	for (map = maps; map; map = next) {
+		next = map->next;
+		uvfio_map_put(domain, map);
+	}
 }
 
 /* Returns the bytes unmapped. */
 static u64 maps_remove(struct uvfio_domain *domain, struct taken *taken)
 {
-	struct uvfio_map *map, *next;
+	struct uvfio_map *map, *next, *empty = NULL;
 	u64 bytes = 0;
 
-	list_for_each_entry_safe(map, next, &taken->maps, link) {
+	for (map = taken->maps; map; map = next) {
 		u64 first = max(map->iova, taken->start);
 		u64 last = min(map->last, taken->last);
 
+		next = map->next;
+		if (bytes)
+			cond_resched();
 		bytes += last - first + 1;
 		trace_uvfio_unmap(domain->id, first, last - first + 1);
 		if (is_inside(map, taken)) {
 			map_empty(domain, map);
+			map->next = empty;
+			empty = map;
 		} else {
-			list_del(&map->link);
 			map_cut(domain, map, taken);
 		}
-		cond_resched();
 	}
-	maps_end(domain, &taken->maps);
+	if (empty)
+		maps_end(domain, empty);
 	return bytes;
 }
 
@@ -704,16 +745,15 @@ static int domain_unmap(struct uvfio_domain *domain,
 	if (!domain_table(domain))
 		return -EUNATCH;
 
-	INIT_LIST_HEAD(&taken.maps);
 	ret = maps_take(domain, &taken, cut);
 	if (ret == -EAGAIN) {
-		taken.spare = map_alloc();
+		taken.spare = map_alloc(domain);
 		ret = taken.spare ? maps_take(domain, &taken, cut) : -ENOMEM;
 	}
 	if (!ret)
 		arg->size = maps_remove(domain, &taken);
 	if (taken.spare)
-		uvfio_map_put(taken.spare);
+		uvfio_map_put(domain, taken.spare);
 	return ret;
 }
 
@@ -740,9 +780,11 @@ void uvfio_maps_free(struct uvfio_domain *domain)
 
 	rbtree_postorder_for_each_entry_safe(map, next, &domain->maps, node) {
 		map_empty(domain, map);
-		uvfio_map_put(map);
+		uvfio_map_put(domain, map);
 		cond_resched();
 	}
+	if (domain->spare)
+		kmem_cache_free(map_cache, domain->spare);
 }
 
 /**

@@ -103,6 +103,14 @@ static void runs_free(struct run_list *list)
 	list->count = 0;
 }
 
+/* As most are, by one look; of a large page only the first is marked dirty. */
+static bool page_is_small_and_dirty(struct page *page)
+{
+	const unsigned long dirty = BIT(PG_dirty);
+
+	return (READ_ONCE(page->flags) & (dirty | BIT(PG_head))) == dirty;
+}
+
 /*
  * No page is locked: whoever takes memory away may hold its lock. Nothing but
  * anonymous and shared memory and hugetlb can be pinned for writing, and for these
@@ -114,8 +122,13 @@ static void dirty_run(u64 run)
 	u64 left = run_pages(run), n;
 
 	for (; left; left -= n, page += n) {
-		struct folio *folio = page_folio(page);
+		struct folio *folio;
 
+		n = 1;
+		if (page_is_small_and_dirty(page))
+			continue;
+
+		folio = page_folio(page);
 		n = min_t(u64, left, folio_nr_pages(folio) -
 				     folio_page_idx(folio, page));
 		if (!folio_test_dirty(folio))
@@ -125,10 +138,14 @@ static void dirty_run(u64 run)
 
 static void unpin_run(u64 run, bool dirty)
 {
+	struct page *page = pfn_to_page(run_pfn(run));
+
 	if (dirty)
 		dirty_run(run);
-	unpin_user_page_range_dirty_lock(pfn_to_page(run_pfn(run)),
-					 run_pages(run), false);
+	if (run_pages(run) == 1)
+		unpin_user_page(page);
+	else
+		unpin_user_page_range_dirty_lock(page, run_pages(run), false);
 }
 
 /* Returns how many pages it was. */
@@ -187,7 +204,7 @@ int uvfio_charge_refused(int ret, u64 bytes)
  * locked_vm, whose lock is the mmap lock: a process can keep that held (a fault
  * on a FUSE page), and who takes memory away holds it already.
  */
-static int charge_pages(struct uvfio_domain *domain, struct uvfio_map *map)
+static int charge_pages(struct uvfio_map *map)
 {
 	struct mm_struct *mm = map->space->notifier.mm;
 	s64 pinned = atomic64_read(&mm->pinned_vm);
@@ -198,15 +215,12 @@ static int charge_pages(struct uvfio_domain *domain, struct uvfio_map *map)
 			return -EDQUOT;
 	} while (!atomic64_try_cmpxchg(&mm->pinned_vm, &pinned,
 				       pinned + npages));
-	atomic64_add(npages, &domain->pinned);
 	return 0;
 }
 
-static void uncharge_pages(struct uvfio_domain *domain, struct uvfio_map *map,
-			   u64 npages)
+static void uncharge_pages(struct uvfio_map *map, u64 npages)
 {
 	atomic64_sub(npages, &map->space->notifier.mm->pinned_vm);
-	atomic64_sub(npages, &domain->pinned);
 }
 
 /*
@@ -403,6 +417,22 @@ static int map_add_run(struct uvfio_domain *domain, struct uvfio_map *map,
 	return ret ?: run_add(&map->pinned, pfn, n);
 }
 
+/*
+ * How many of @n pages that follow each other in memory are contiguous without a
+ * look at them: a hugetlb page is always mapped as a whole.
+ */
+static size_t surely_contiguous(struct page *page, size_t n)
+{
+	struct folio *folio;
+
+	if (!PageCompound(page))
+		return 1;
+	folio = page_folio(page);
+	return folio_test_hugetlb(folio) ?
+		min_t(size_t, n, folio_nr_pages(folio) -
+				 folio_page_idx(folio, page)) : 1;
+}
+
 /* Takes over the pins of all @n pages, also on failure. */
 static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 			 struct page **pages, size_t n)
@@ -411,11 +441,12 @@ static int map_add_pages(struct uvfio_domain *domain, struct uvfio_map *map,
 	int ret;
 
 	for (i = 0; i < n; i = next) {
-		unsigned long pfn = page_to_pfn(pages[i]);
+		struct page *page;
 
-		for (next = i + 1; next < n; next++)
-			if (page_to_pfn(pages[next]) != ++pfn)
-				break;
+		next = i + surely_contiguous(pages[i], n - i);
+		page = nth_page(pages[i], next - i);
+		for (; next < n && pages[next] == page; next++)
+			page = nth_page(page, 1);
 		ret = map_add_run(domain, map, pages[i], next - i);
 		if (ret) {
 			unpin_user_pages(pages + i, n - i);
@@ -438,7 +469,7 @@ static int pin_pages(u64 vaddr, int n, int prot, struct page **pages)
 
 static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 {
-	struct page *few[4], **pages = few;
+	struct page *few[2], **pages = few;
 	unsigned long vaddr = map->memory.start;
 	size_t room = ARRAY_SIZE(few);
 	u64 left = map_pages(map);
@@ -451,7 +482,7 @@ static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 		room = PAGE_SIZE / sizeof(*pages);
 	}
 
-	while (left && !ret) {
+	for (;;) {
 		int n = pin_pages(vaddr, min_t(u64, left, room), map->prot,
 				  pages);
 
@@ -462,9 +493,13 @@ static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 		ret = map_add_pages(domain, map, pages, n);
 		vaddr += (u64)n << PAGE_SHIFT;
 		left -= n;
+		if (ret || !left)
+			break;
 
-		if (fatal_signal_pending(current))
+		if (fatal_signal_pending(current)) {
 			ret = -EINTR;
+			break;
+		}
 		cond_resched();
 	}
 	if (!ret)
@@ -489,7 +524,7 @@ static u64 remove_whole(struct uvfio_domain *domain, struct uvfio_map *map)
 	pages = unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
 	runs_free(&map->pinned);
 	map->holey = true;
-	uncharge_pages(domain, map, pages);
+	uncharge_pages(map, pages);
 	return pages;
 }
 
@@ -513,7 +548,7 @@ static void removal_flush(struct removal *r)
 	iommu_iotlb_sync(r->domain->iommu, &r->gather);
 	for (i = 0; i < r->count && !r->map->peer; i++) {
 		unpin_run(r->runs[i], r->map->prot & IOMMU_WRITE);
-		uncharge_pages(r->domain, r->map, run_pages(r->runs[i]));
+		uncharge_pages(r->map, run_pages(r->runs[i]));
 	}
 	r->count = 0;
 }
@@ -557,7 +592,7 @@ static void removal_map_back(struct removal *r, u64 iova, phys_addr_t phys,
 	if (!r->map->peer) {
 		unpin_run(PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1),
 			  r->map->prot & IOMMU_WRITE);
-		uncharge_pages(r->domain, r->map, pages);
+		uncharge_pages(r->map, pages);
 	}
 }
 
@@ -655,6 +690,22 @@ static size_t removal_step(struct removal *r, u64 iova, u64 last)
 	return size;
 }
 
+static noinline u64 remove_part(struct uvfio_domain *domain,
+				struct uvfio_map *map, u64 iova, u64 last)
+{
+	struct removal r = { .domain = domain, .map = map };
+
+	runs_free(&map->pinned);
+	map->holey = true;
+	iommu_iotlb_gather_init(&r.gather);
+	while (iova <= last && map->present) {
+		iova += removal_step(&r, iova, last);
+		cond_resched();
+	}
+	removal_flush(&r);
+	return r.pages;
+}
+
 /**
  * uvfio_map_remove - take pages out of a mapping, also such as never got in
  * @domain: its table_rwsem is held
@@ -670,22 +721,11 @@ static size_t removal_step(struct removal *r, u64 iova, u64 last)
 u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
 		     u64 iova, u64 last)
 {
-	struct removal r = { .domain = domain, .map = map };
-
 	lockdep_assert_held(&domain->table_rwsem);
 
 	if (!map->holey && iova == map->iova && last == map->last)
 		return remove_whole(domain, map);
-
-	runs_free(&map->pinned);
-	map->holey = true;
-	iommu_iotlb_gather_init(&r.gather);
-	while (iova <= last && map->present) {
-		iova += removal_step(&r, iova, last);
-		cond_resched();
-	}
-	removal_flush(&r);
-	return r.pages;
+	return remove_part(domain, map, iova, last);
 }
 
 /**
@@ -718,7 +758,7 @@ int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map)
 	int ret;
 
 	map->next_table = map->iova >> TABLE_SHIFT;
-	ret = charge_pages(domain, map);
+	ret = charge_pages(map);
 	if (ret)
 		return ret;
 	ret = pin_and_map(domain, map);
@@ -727,7 +767,7 @@ int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map)
 
 	scoped_guard(rwsem_read, &domain->table_rwsem)
 		taken = remove_whole(domain, map);
-	uncharge_pages(domain, map, map_pages(map) - taken);
+	uncharge_pages(map, map_pages(map) - taken);
 	return ret;
 }
 

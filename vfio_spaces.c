@@ -264,7 +264,7 @@ void uvfio_space_verify(struct uvfio_space *space)
 		return;
 	while (suspicion_take(space, domain, &s)) {
 		suspicion_settle(space, domain, &s);
-		uvfio_map_put(s.map);
+		uvfio_map_put(domain, s.map);
 		cond_resched();
 	}
 	uvfio_domain_put(domain);
@@ -448,7 +448,13 @@ static const struct mmu_notifier_ops space_ops = {
 
 /* The spaces of a domain */
 
-static struct uvfio_space *space_find(struct uvfio_domain *domain)
+/**
+ * uvfio_space_find - the memory of the calling process, in a domain
+ * @domain: its map_lock is held
+ *
+ * Return: a reference, or NULL: uvfio_space_make() comes first.
+ */
+struct uvfio_space *uvfio_space_find(struct uvfio_domain *domain)
 {
 	struct uvfio_space *space;
 
@@ -510,37 +516,30 @@ static void spaces_prune(struct uvfio_domain *domain)
 }
 
 /**
- * uvfio_space_get - the memory of the calling process, in a domain
+ * uvfio_space_make - begin to listen to the memory of the calling process
  * @domain: no lock of it is held
- *
- * Return: a reference, or an ERR_PTR().
  */
-struct uvfio_space *uvfio_space_get(struct uvfio_domain *domain)
+int uvfio_space_make(struct uvfio_domain *domain)
 {
 	struct uvfio_space *space, *new;
-
-	scoped_guard(mutex, &domain->map_lock)
-		space = space_find(domain);
-	if (space)
-		return space;
 
 	spaces_prune(domain);
 	new = space_alloc();
 	if (IS_ERR(new))
-		return new;
+		return PTR_ERR(new);
 
 	scoped_guard(mutex, &domain->map_lock) {
 		/* Another thread may have been faster. */
-		space = space_find(domain);
+		space = uvfio_space_find(domain);
 		if (!space) {
 			new->domain = domain;
 			list_add(&new->link, &domain->spaces);
-			refcount_inc(&new->users);
-			return new;
+			return 0;
 		}
 	}
+	uvfio_space_put(space);
 	uvfio_space_put(new);
-	return space;
+	return 0;
 }
 
 /**
@@ -570,7 +569,8 @@ void uvfio_space_remove(struct uvfio_map *map)
 	guard(mutex)(&map->space->lock);
 	if (map->attached)
 		interval_tree_remove(&map->memory, &map->space->maps);
-	list_del_init(&map->suspect);
+	if (!list_empty(&map->suspect))
+		list_del_init(&map->suspect);
 	map->attached = false;
 	map->live = false;
 }

@@ -70,6 +70,11 @@ static inline bool msi_device_has_isolated_msi(struct device *dev)
 	((vmf_insert_pfn_pud)(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write))
 #endif
 
+/* Gone where there is no memory model left that needs it. */
+#ifndef nth_page
+#define nth_page(page, n)	((page) + (n))
+#endif
+
 #ifdef UVFIO_HAVE_GUP_MUST_UNSHARE_FLAGS
 /* Pages from @addr on that a write of the process would replace. */
 static inline int pages_to_unshare(unsigned long addr, int n, struct page *page)

@@ -69,7 +69,7 @@ struct uvfio_map {
 	u64 iova, last;
 	struct map_span tree;		/* of this node and those below it */
 	bool busy;
-	struct list_head link;		/* of whoever made it busy */
+	struct uvfio_map *next;		/* of whoever made it busy */
 
 	/* Fixed once made. */
 	int prot;
@@ -113,10 +113,10 @@ struct uvfio_domain {
 	unsigned int num_maps;
 	struct windows *windows;	/* map_lock; group_lock to replace */
 	struct list_head spaces;
+	struct uvfio_map *spare;	/* one that went, for the next; or NULL */
 	struct xarray tables;		/* iova >> TABLE_SHIFT: who was charged */
 	unsigned long last_table;	/* a hint: one that is in there */
 	struct user_struct *root_user;	/* who was charged for the root table */
-	atomic64_t pinned;		/* pages */
 	atomic64_t revoked;		/* pages, since it was made */
 	bool coherent;			/* no-snoop is overruled; as iommu */
 	/*
@@ -157,10 +157,11 @@ static inline u64 map_iova(const struct uvfio_map *map, unsigned long address)
 int uvfio_maps_init(void);
 void uvfio_maps_exit(void);
 unsigned int uvfio_maps_left(struct uvfio_domain *domain);
+u64 uvfio_maps_pinned(struct uvfio_domain *domain);
 bool uvfio_maps_inside(struct uvfio_domain *domain,
 		       const struct windows *windows);
 void uvfio_maps_free(struct uvfio_domain *domain);
-void uvfio_map_put(struct uvfio_map *map);
+void uvfio_map_put(struct uvfio_domain *domain, struct uvfio_map *map);
 
 /* vfio_pages.c */
 int uvfio_charge_refused(int ret, u64 bytes);
@@ -177,7 +178,8 @@ u64 uvfio_map_present(struct uvfio_domain *domain, struct uvfio_map *map,
 /* vfio_spaces.c */
 int uvfio_spaces_init(void);
 void uvfio_spaces_exit(void);
-struct uvfio_space *uvfio_space_get(struct uvfio_domain *domain);
+struct uvfio_space *uvfio_space_find(struct uvfio_domain *domain);
+int uvfio_space_make(struct uvfio_domain *domain);
 void uvfio_space_put(struct uvfio_space *space);
 void uvfio_space_end(struct uvfio_space *space);
 void uvfio_space_add(struct uvfio_map *map);
