@@ -49,8 +49,9 @@ void uvfio_irqs_init(struct uvfio_dev *udev)
 	u8 pin;
 
 	pci_read_config_byte(pdev, PCI_INTERRUPT_PIN, &pin);
-	udev->has_intx = pin >= 1 && pin <= 4 && pdev->irq &&
-			 pdev->irq != IRQ_NOTCONNECTED;
+	/* A virtual function has no line, whatever the two say. */
+	udev->has_intx = !pdev->is_virtfn && pin >= 1 && pin <= 4 &&
+			 pdev->irq && pdev->irq != IRQ_NOTCONNECTED;
 	udev->intx_maskable = pci_intx_mask_supported(pdev);
 	udev->num_msi = max(pci_msi_vec_count(pdev), 0);
 	udev->num_msix = udev->msix_bar < 0 ? 0 : pci_msix_vec_count(pdev);
