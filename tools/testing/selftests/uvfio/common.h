@@ -29,6 +29,20 @@
 #define PAGE_SIZE	4096UL
 #define MEMLOCK_BYTES	(8UL << 20)
 
+/*
+ * What interrupts are written to, where no memory of the user's can be: their
+ * addresses on x86; for an SMMU, where Linux maps the doorbell of the ITS.
+ */
+#ifdef __aarch64__
+#define IS_AARCH64	true
+#define MSI_START	0x8000000ULL
+#define MSI_END		0x8100000ULL
+#else
+#define IS_AARCH64	false
+#define MSI_START	0xfee00000ULL
+#define MSI_END		0xfef00000ULL
+#endif
+
 /* The devices of the test machine; where there are two, in bus order. */
 enum which {
 	NVME,		/* each NVMe controller has an IOMMU group of its own */

@@ -20,10 +20,6 @@
 #define PAGES		16
 #define BYTES		EDU_BUFFER_SIZE
 
-/* What interrupts are written to, on x86: no memory for the user there. */
-#define MSI_START	0xfee00000ULL
-#define MSI_END		0xfef00000ULL
-
 #define LIMIT_PARAM	"/sys/module/uvfio/parameters/dma_entry_limit"
 
 static long vm_pin(void)
@@ -968,7 +964,7 @@ TEST_F(limit, of_mappings_is_kept)
 
 FIXTURE(share)
 {
-	struct device dev, dev2, testdev;
+	struct device dev, dev2;
 	struct edu edu, edu2;
 	int domain;
 	uint8_t *memory;
@@ -981,13 +977,11 @@ FIXTURE_SETUP(share)
 	self->domain = -1;
 	ASSERT_EQ(0, device_prepare(EDU, &self->dev));
 	ASSERT_EQ(0, device_prepare(EDU2, &self->dev2));
-	ASSERT_EQ(0, device_prepare(TESTDEV, &self->testdev));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open(&self->dev));
 	ASSERT_EQ(0, device_open(&self->dev2));
-	ASSERT_EQ(0, device_open(&self->testdev));
 	self->domain = uvfio_domain_open();
 	ASSERT_LE(0, self->domain);
 	self->memory = dma_alloc(PAGES * PAGE_SIZE);
@@ -1001,13 +995,11 @@ FIXTURE_TEARDOWN(share)
 	edu_stop(&self->edu2);
 	device_close(&self->dev);
 	device_close(&self->dev2);
-	device_close(&self->testdev);
 	close(self->domain);
 	EXPECT_EQ(self->pinned, vm_pin());
 	dma_free(self->memory, PAGES * PAGE_SIZE);
 }
 
-/* The tests below want EDU and EDU2 in two groups, EDU2 and TESTDEV in one. */
 static bool same_group(const struct device *a, const struct device *b)
 {
 	const struct device *devs[] = { a, b };
@@ -1088,45 +1080,6 @@ TEST_F(share, domains_are_apart)
 	ASSERT_EQ(0, edu_store(&self->edu2, IOVA, 0, BYTES));
 	EXPECT_TRUE(is_filled(mine, 0xa1, BYTES));
 	EXPECT_TRUE(is_filled(theirs, 0xa2, BYTES));
-}
-
-TEST_F(share, devices_of_one_group_share_a_domain_or_are_refused)
-{
-	int other = uvfio_domain_open();
-	uint16_t word;
-
-	ASSERT_LE(0, other);
-	ASSERT_TRUE(same_group(&self->dev2, &self->testdev));
-	ASSERT_EQ(0, uvfio_attach(self->dev2.fd, self->domain));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->testdev.fd, other));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->testdev.fd, -1));
-	EXPECT_TRUE(kmsg_has(self->kmsg, self->testdev.bdf, "group"));
-	EXPECT_EQ(-EUNATCH, uvfio_config_read16(self->testdev.fd, 0, &word));
-	EXPECT_EQ(0, uvfio_attach(self->testdev.fd, self->domain));
-	EXPECT_EQ(0, uvfio_config_read16(self->testdev.fd, 0, &word));
-
-	/* The group stays where it is until its last member has left. */
-	ASSERT_EQ(0, uvfio_detach(self->dev2.fd));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->dev2.fd, other));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->dev2.fd, -1));
-	EXPECT_EQ(0, uvfio_attach(self->dev2.fd, self->domain));
-	ASSERT_EQ(0, uvfio_detach(self->dev2.fd));
-	ASSERT_EQ(0, uvfio_detach(self->testdev.fd));
-	EXPECT_EQ(0, uvfio_attach(self->dev2.fd, other));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->testdev.fd, self->domain));
-	EXPECT_EQ(0, uvfio_attach(self->testdev.fd, other));
-	close(other);
-}
-
-/* Nobody can join a private domain, not even from the same group. */
-TEST_F(share, private_domain_keeps_the_group)
-{
-	ASSERT_EQ(0, uvfio_attach(self->dev2.fd, -1));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->testdev.fd, -1));
-	EXPECT_EQ(-EBUSY, uvfio_attach(self->testdev.fd, self->domain));
-	/* Closing is leaving. */
-	device_close(&self->dev2);
-	EXPECT_EQ(0, uvfio_attach(self->testdev.fd, self->domain));
 }
 
 /* The domain lives as long as a device is in it. */
@@ -1293,6 +1246,97 @@ TEST_F(share, container_unmap_does_not_cut)
 	EXPECT_EQ(5 * PAGE_SIZE, type1_unmap(self->domain, IOVA - PAGE_SIZE,
 					     5 * PAGE_SIZE));
 	EXPECT_EQ(self->pinned, vm_pin());
+}
+
+/* Two devices of one group. */
+
+FIXTURE(group)
+{
+	struct device one, other;
+	int domain;
+	int kmsg;
+};
+
+FIXTURE_VARIANT(group)
+{
+	enum which one, other;
+};
+
+FIXTURE_VARIANT_ADD(group, bridge)
+{
+	.one = EDU2,
+	.other = TESTDEV,
+};
+
+FIXTURE_VARIANT_ADD(group, functions)
+{
+	.one = SMALL1,
+	.other = SMALL2,
+};
+
+FIXTURE_SETUP(group)
+{
+	self->domain = -1;
+	ASSERT_EQ(0, device_prepare(variant->one, &self->one));
+	ASSERT_EQ(0, device_prepare(variant->other, &self->other));
+	ASSERT_TRUE(same_group(&self->one, &self->other) ||
+		    (IS_AARCH64 && variant->one == EDU2));
+	self->kmsg = kmsg_open();
+	ASSERT_LE(0, self->kmsg);
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open(&self->one));
+	ASSERT_EQ(0, device_open(&self->other));
+	self->domain = uvfio_domain_open();
+	ASSERT_LE(0, self->domain);
+}
+
+FIXTURE_TEARDOWN(group)
+{
+	device_close(&self->one);
+	device_close(&self->other);
+	close(self->domain);
+}
+
+TEST_F(group, devices_of_one_group_share_a_domain_or_are_refused)
+{
+	int other = uvfio_domain_open();
+	uint16_t word;
+
+	if (!same_group(&self->one, &self->other))
+		SKIP(return, "they are not behind a bridge in this machine");
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, uvfio_attach(self->one.fd, self->domain));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->other.fd, other));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->other.fd, -1));
+	EXPECT_TRUE(kmsg_has(self->kmsg, self->other.bdf, "group"));
+	EXPECT_EQ(-EUNATCH, uvfio_config_read16(self->other.fd, 0, &word));
+	EXPECT_EQ(0, uvfio_attach(self->other.fd, self->domain));
+	EXPECT_EQ(0, uvfio_config_read16(self->other.fd, 0, &word));
+
+	/* The group stays where it is until its last member has left. */
+	ASSERT_EQ(0, uvfio_detach(self->one.fd));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->one.fd, other));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->one.fd, -1));
+	EXPECT_EQ(0, uvfio_attach(self->one.fd, self->domain));
+	ASSERT_EQ(0, uvfio_detach(self->one.fd));
+	ASSERT_EQ(0, uvfio_detach(self->other.fd));
+	EXPECT_EQ(0, uvfio_attach(self->one.fd, other));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->other.fd, self->domain));
+	EXPECT_EQ(0, uvfio_attach(self->other.fd, other));
+	close(other);
+}
+
+/* Nobody can join a private domain, not even from the same group. */
+TEST_F(group, private_domain_keeps_the_group)
+{
+	if (!same_group(&self->one, &self->other))
+		SKIP(return, "they are not behind a bridge in this machine");
+	ASSERT_EQ(0, uvfio_attach(self->one.fd, -1));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->other.fd, -1));
+	EXPECT_EQ(-EBUSY, uvfio_attach(self->other.fd, self->domain));
+	/* Closing is leaving. */
+	device_close(&self->one);
+	EXPECT_EQ(0, uvfio_attach(self->other.fd, self->domain));
 }
 
 /* Many at once. */

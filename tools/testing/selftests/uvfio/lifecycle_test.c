@@ -1067,15 +1067,15 @@ TEST_F(admin, bridge_is_refused)
 /* The group has a member that the kernel drives: the log says which. */
 TEST_F(admin, busy_group_names_the_culprit)
 {
-	struct device testdev;
+	struct device sibling;
 	struct user user;
 	int i;
 
 	if (!driver_available("uio_pci_generic", "uio_pci_generic"))
 		SKIP(return, "this kernel has no uio_pci_generic");
-	ASSERT_EQ(0, device_prepare(EDU2, &self->dev));
-	ASSERT_EQ(0, device_find(TESTDEV, testdev.bdf));
-	ASSERT_EQ(0, device_bind(testdev.bdf, "uio_pci_generic"));
+	ASSERT_EQ(0, device_prepare(SMALL1, &self->dev));
+	ASSERT_EQ(0, device_find(SMALL2, sibling.bdf));
+	ASSERT_EQ(0, device_bind(sibling.bdf, "uio_pci_generic"));
 
 	ASSERT_LE(0, user_fork(&user));
 	if (!user.pid) {
@@ -1093,18 +1093,18 @@ TEST_F(admin, busy_group_names_the_culprit)
 		USER_EXIT();
 	}
 	ASSERT_TRUE(hear(user.hear));
-	EXPECT_TRUE(kmsg_has(self->kmsg, testdev.bdf, "uio_pci_generic"));
-	ASSERT_EQ(0, device_unbind(testdev.bdf));
+	EXPECT_TRUE(kmsg_has(self->kmsg, sibling.bdf, "uio_pci_generic"));
+	ASSERT_EQ(0, device_unbind(sibling.bdf));
 	EXPECT_TRUE(say(user.say));
 
 	ASSERT_TRUE(hear(user.hear));
-	EXPECT_NE(0, device_bind(testdev.bdf, "uio_pci_generic"));
-	EXPECT_FALSE(driven_by(testdev.bdf, "uio_pci_generic"));
+	EXPECT_NE(0, device_bind(sibling.bdf, "uio_pci_generic"));
+	EXPECT_FALSE(driven_by(sibling.bdf, "uio_pci_generic"));
 	EXPECT_TRUE(say(user.say));
 	EXPECT_EQ(0, user_wait(&user));
 
-	EXPECT_EQ(0, device_bind(testdev.bdf, "uio_pci_generic"));
-	EXPECT_EQ(0, device_bind(testdev.bdf, "uvfio"));
+	EXPECT_EQ(0, device_bind(sibling.bdf, "uio_pci_generic"));
+	EXPECT_EQ(0, device_bind(sibling.bdf, "uvfio"));
 }
 
 /* The ways to bind. */

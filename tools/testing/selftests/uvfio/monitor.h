@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common.h"
+
 /* As root, before the other functions, which then work as anyone. */
 int monitor_open(void);
 
@@ -19,6 +21,10 @@ int monitor_open(void);
  * answer come in a second.
  */
 int monitor_command(const char *command, char *answer, size_t size);
+
+/* Of Arm's CPUs the monitor does not say where their page tables are. */
+#define MONITOR_SEES_TABLES	(!IS_AARCH64)
+#define NO_TABLES	"the monitor does not see page tables of this architecture"
 
 /* Of an x86 page table entry that maps something: */
 #define PTE_PRESENT		0x001ULL

@@ -68,6 +68,9 @@ TEST_F(monitor, sees_memory_of_the_process)
 	uint64_t pte, size;
 	uint8_t *memory;
 
+	if (!MONITOR_SEES_TABLES)
+		SKIP(return, NO_TABLES);
+
 	memory = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, memory);
@@ -90,6 +93,9 @@ TEST_F(monitor, sees_huge_pages)
 	uint8_t *memory = dma_alloc(4 * MIB), *huge;
 	uint64_t pte, size;
 
+	if (!MONITOR_SEES_TABLES)
+		SKIP(return, NO_TABLES);
+
 	ASSERT_NE(NULL, memory);
 	huge = (void *)(((uintptr_t)memory + 2 * MIB - 1) & -(2 * MIB));
 	ASSERT_EQ(0, madvise(memory, 4 * MIB, MADV_DONTNEED));
@@ -107,6 +113,9 @@ TEST_F(monitor, sees_registers_uncached)
 	char path[64], text[64];
 	unsigned int i;
 	char *bar;
+
+	if (!MONITOR_SEES_TABLES)
+		SKIP(return, NO_TABLES);
 
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource",
 		 self->dev.bdf);

@@ -1169,6 +1169,8 @@ TEST_F(large, memory_type_and_page_size)
 			       &full));
 	wc = wc_offset(&full);
 	ASSERT_NE(0, wc);
+	if (!MONITOR_SEES_TABLES)
+		SKIP(return, NO_TABLES);
 
 	EXPECT_TRUE(mapped_as(self->dev.fd, self->base, room,
 			      PTE_UNCACHED_MINUS, huge));
@@ -1296,9 +1298,11 @@ TEST_F(gigabyte, is_one_page)
 	uint64_t pte, size;
 
 	EXPECT_TRUE(marks_are_at(self->map, 0));
-	ASSERT_EQ(0, monitor_pte(self->map + GIB / 2, &pte, &size));
-	EXPECT_EQ(kernel_has_large_pages() ? GIB : PAGE_SIZE, size);
-	EXPECT_EQ(PTE_UNCACHED_MINUS, pte & PTE_TYPE);
+	if (MONITOR_SEES_TABLES) {
+		ASSERT_EQ(0, monitor_pte(self->map + GIB / 2, &pte, &size));
+		EXPECT_EQ(kernel_has_large_pages() ? GIB : PAGE_SIZE, size);
+		EXPECT_EQ(PTE_UNCACHED_MINUS, pte & PTE_TYPE);
+	}
 
 	/* Away and back again. */
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
@@ -1319,6 +1323,8 @@ TEST_F(gigabyte, becomes_writable)
 	ASSERT_FALSE(write_faults(self->map + GIB / 2, 77));
 	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + GIB / 2));
 	EXPECT_EQ(77, value);
+	if (!MONITOR_SEES_TABLES)
+		return;
 	ASSERT_EQ(0, monitor_pte(self->map + GIB / 2, &pte, &size));
 	EXPECT_TRUE(pte & PTE_WRITE);
 	EXPECT_EQ(kernel_has_large_pages() ? GIB : PAGE_SIZE, size);
@@ -1501,6 +1507,7 @@ FIXTURE_VARIANT(table)
 	unsigned int bar;
 	uint32_t start;
 	unsigned int vectors;
+	uint32_t pending;	/* the bits of those that wait, in the same BAR */
 };
 
 FIXTURE_VARIANT_ADD(table, nvme)
@@ -1509,6 +1516,7 @@ FIXTURE_VARIANT_ADD(table, nvme)
 	.bar = VFIO_PCI_BAR0_REGION_INDEX,
 	.start = 0x2000,
 	.vectors = 65,
+	.pending = 0x3000,
 };
 
 FIXTURE_VARIANT_ADD(table, e1000e)
@@ -1517,6 +1525,7 @@ FIXTURE_VARIANT_ADD(table, e1000e)
 	.bar = VFIO_PCI_BAR3_REGION_INDEX,
 	.start = 0,
 	.vectors = 5,
+	.pending = 0x2000,
 };
 
 FIXTURE_SETUP(table)
@@ -1561,6 +1570,10 @@ TEST_F(table, is_where_the_test_thinks)
 					 &dword));
 	EXPECT_EQ(variant->bar, dword & PCI_MSIX_TABLE_BIR);
 	EXPECT_EQ(variant->start, dword & PCI_MSIX_TABLE_OFFSET);
+	ASSERT_EQ(0, uvfio_config_read32(self->dev.fd, cap + PCI_MSIX_PBA,
+					 &dword));
+	EXPECT_EQ(variant->bar, dword & PCI_MSIX_PBA_BIR);
+	EXPECT_EQ(variant->pending, dword & PCI_MSIX_PBA_OFFSET);
 }
 
 TEST_F(table, pages_cannot_be_mapped)
@@ -1597,9 +1610,10 @@ TEST_F(table, bytes_cannot_be_read)
 		ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + at));
 		EXPECT_EQ(~0u, value);
 	}
-	/* The control: behind the table is something else. */
-	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base + self->end));
-	EXPECT_NE(~0u, value);
+	/* The control: behind the table is something else; none is pending. */
+	ASSERT_EQ(4, pread(self->dev.fd, &value, 4, self->base +
+			   variant->pending));
+	EXPECT_EQ(0, value);
 }
 
 /* Reads across either end: the table's part hidden, the rest as it is. */
@@ -1608,6 +1622,10 @@ TEST_F(table, straddling_reads_hide_only_the_table)
 	uint8_t beside[32], bytes[32];
 	uint32_t start;
 	int i;
+
+	/* QEMU's PCI host of other machines has zeros where no register is. */
+	if (IS_AARCH64)
+		SKIP(return, "what is beside the table reads as ones, too");
 
 	for (i = 0; i < (int)sizeof(beside); i++)
 		ASSERT_EQ(1, pread(self->dev.fd, beside + i, 1,
