@@ -6,8 +6,11 @@
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -Vr))
 
-# stock, 6.12 or debug: what make check, bench and shell boot.
+# stock, 6.12, debug or arm64: what make check, bench and shell boot.
 export KERNEL ?= stock
+
+# Of another architecture than this machine's there are tests, no samples.
+arch := $(filter arm64,$(KERNEL))
 
 # A recipe that begins with + shares the job slots of make -j with the makes
 # that its script calls.
@@ -30,7 +33,7 @@ demo:
 	+@tools/demo
 
 check:
-	@tools/setup
+	@tools/setup $(arch)
 	+@tools/testing/check $(TEST)
 
 bench:
@@ -51,10 +54,12 @@ lint:
 	+@tools/lint
 
 shell:
-	@tools/setup
-	@$(MAKE) -s samples selftests
+	@tools/setup $(arch)
+	@$(MAKE) -s samples
+	@$(MAKE) -s -C tools/testing/selftests/uvfio ARCH=$(arch)
 	+@tools/testing/vm/run -k $(KERNEL) -d test -i \
-		$$(find build/samples build/selftests -maxdepth 1 -type f \
+		$$(find $(if $(arch),,build/samples) \
+			build/selftests$(arch:%=-%) -maxdepth 1 -type f \
 			-perm -u+x -printf '-f %p ')
 
 clean:
@@ -75,4 +80,5 @@ help:
 	@echo
 	@echo "KERNEL=6.12 makes check, bench and shell boot that of Debian's backports,"
 	@echo "KERNEL=debug one with KASAN and lockdep, built before by"
-	@echo "tools/testing/vm/debug-kernel."
+	@echo "tools/testing/vm/debug-kernel. KERNEL=arm64 makes check and shell boot that"
+	@echo "of Debian for this architecture, in a machine with an SMMUv3."
