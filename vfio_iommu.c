@@ -700,16 +700,21 @@ static void devices_show(struct seq_file *m, struct uvfio_domain *domain)
 {
 	struct attachment *attachment;
 	struct uvfio_group *group;
+	char separator = '\t';
 
 	guard(mutex)(&group_lock);
 
-	seq_puts(m, "devices:\t");
-	list_for_each_entry(group, &group_list, link)
-		if (group->domain == domain)
-			list_for_each_entry(attachment, &group->devices, link)
-				seq_printf(m, "%s ",
-					   pci_name(attachment->pdev));
-	seq_putc(m, '\n');
+	seq_puts(m, "devices:");
+	list_for_each_entry(group, &group_list, link) {
+		if (group->domain != domain)
+			continue;
+		list_for_each_entry(attachment, &group->devices, link) {
+			seq_printf(m, "%c%s", separator,
+				   pci_name(attachment->pdev));
+			separator = ' ';
+		}
+	}
+	seq_puts(m, separator == '\t' ? "\t\n" : "\n");
 }
 
 static void windows_show(struct seq_file *m, struct uvfio_domain *domain)
