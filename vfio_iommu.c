@@ -653,7 +653,7 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 	int ret;
 
 	if (!iommu_group) {
-		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it; turn the IOMMU on (firmware setup, intel_iommu=on)\n");
+		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it; turn it on (firmware setup; on Intel intel_iommu=on), or see what its driver logged about this device\n");
 		return -EPERM;
 	}
 

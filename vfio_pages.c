@@ -231,41 +231,42 @@ static void uncharge_pages(struct uvfio_map *map, u64 npages)
  * user's, not the process's, which may be gone long before the domain. (The tables
  * above these are at most two more for each.)
  */
-static int charge_user_page(struct user_struct *user)
+static int charge_user_page(const struct cred *cred)
 {
-	long locked = atomic_long_read(&user->locked_vm);
+	atomic_long_t *charge = &cred->user->locked_vm;
+	long locked = atomic_long_read(charge);
 
 	do {
 		if (over_memlock(locked + 1))
 			return -EDQUOT;
-	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &locked,
-					  locked + 1));
-	get_uid(user);
+	} while (!atomic_long_try_cmpxchg(charge, &locked, locked + 1));
+	/* It holds the user, which has no reference for modules in all kernels. */
+	get_cred(cred);
 	return 0;
 }
 
-static void uncharge_user_page(struct user_struct *user)
+static void uncharge_user_page(const struct cred *cred)
 {
-	atomic_long_dec(&user->locked_vm);
-	free_uid(user);
+	atomic_long_dec(&cred->user->locked_vm);
+	put_cred(cred);
 }
 
 static int charge_table(struct uvfio_domain *domain, unsigned long reach)
 {
-	struct user_struct *user = current_user();
+	const struct cred *cred = current_cred();
 	void *old;
 	int ret;
 
 	if (xa_load(&domain->tables, reach))
 		return 0;
-	ret = charge_user_page(user);
+	ret = charge_user_page(cred);
 	if (ret)
 		return ret;
 
-	old = xa_cmpxchg(&domain->tables, reach, NULL, user,
+	old = xa_cmpxchg(&domain->tables, reach, NULL, (void *)cred,
 			 GFP_KERNEL_ACCOUNT);
 	if (old)	/* an error, or another thread's map was first */
-		uncharge_user_page(user);
+		uncharge_user_page(cred);
 	return xa_err(old);
 }
 
@@ -294,27 +295,27 @@ static int charge_tables(struct uvfio_domain *domain, struct uvfio_map *map,
  */
 int uvfio_charge_root(struct uvfio_domain *domain)
 {
-	struct user_struct *user = current_user();
+	const struct cred *cred = current_cred();
 	int ret;
 
-	if (READ_ONCE(domain->root_user))
+	if (READ_ONCE(domain->root_cred))
 		return 0;
-	ret = charge_user_page(user);
-	if (!ret && cmpxchg(&domain->root_user, NULL, user))
-		uncharge_user_page(user);	/* another attach was first */
+	ret = charge_user_page(cred);
+	if (!ret && cmpxchg(&domain->root_cred, NULL, cred))
+		uncharge_user_page(cred);	/* another attach was first */
 	return ret;
 }
 
 void uvfio_uncharge_tables(struct uvfio_domain *domain)
 {
-	struct user_struct *user;
+	const struct cred *cred;
 	unsigned long reach;
 
-	xa_for_each(&domain->tables, reach, user)
-		uncharge_user_page(user);
+	xa_for_each(&domain->tables, reach, cred)
+		uncharge_user_page(cred);
 	xa_destroy(&domain->tables);
-	if (domain->root_user)
-		uncharge_user_page(domain->root_user);
+	if (domain->root_cred)
+		uncharge_user_page(domain->root_cred);
 }
 
 /* Putting in */

@@ -116,7 +116,7 @@ struct uvfio_domain {
 	struct uvfio_map *spare;	/* one that went, for the next; or NULL */
 	struct xarray tables;		/* iova >> TABLE_SHIFT: who was charged */
 	unsigned long last_table;	/* a hint: one that is in there */
-	struct user_struct *root_user;	/* who was charged for the root table */
+	const struct cred *root_cred;	/* who was charged for the root table */
 	atomic64_t revoked;		/* pages, since it was made */
 	bool coherent;			/* no-snoop is overruled; as iommu */
 	/*
