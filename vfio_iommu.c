@@ -783,7 +783,8 @@ static ssize_t iommu_show(struct device *dev, struct device_attribute *attr,
 	struct uvfio_dev *udev = container_of(dev, struct uvfio_dev, dev);
 	struct dev_iommu *iommu = udev->pdev->dev.iommu;
 
-	return sysfs_emit(buf, "%s\n", iommu && iommu->iommu_dev ?
+	return sysfs_emit(buf, "%s\n", iommu && iommu->iommu_dev &&
+					iommu->iommu_dev->dev ?
 			  dev_name(iommu->iommu_dev->dev) : "none");
 }
 static DEVICE_ATTR_RO(iommu);

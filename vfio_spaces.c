@@ -20,6 +20,7 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "iommu.h"
@@ -63,25 +64,24 @@ static void map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
 /* Verifying */
 
 /*
- * Whether what the process sees at @address is this page. Nothing is made to be
- * there that was not, so a hole stays one.
+ * The page that the process sees at @address, to be compared only, or NULL. Nothing
+ * is made to be there that was not, so a hole stays one.
  */
-static bool page_is_seen(struct mm_struct *mm, unsigned long address,
-			 struct page *page)
+static struct page *page_seen(struct mm_struct *mm, unsigned long address)
 {
-	struct page *seen;
+	struct page *page;
 	long n;
 
 	mmap_read_lock(mm);
 	n = get_user_pages_remote(mm, address, 1,
-				  FOLL_FORCE | FOLL_NOFAULT | FOLL_DUMP, &seen,
+				  FOLL_FORCE | FOLL_NOFAULT | FOLL_DUMP, &page,
 				  NULL);
 	mmap_read_unlock(mm);
 	if (n != 1)
-		return false;
+		return NULL;
 
-	put_page(seen);
-	return seen == page;
+	put_page(page);
+	return page;
 }
 
 /* The file whose page the process would see at @address, and which page. */
@@ -132,21 +132,23 @@ static bool page_is_there(struct mm_struct *mm, unsigned long address,
 			  struct page *page)
 {
 	struct file *file = NULL;
+	struct page *seen;
 	pgoff_t index = 0;
-	bool there;
+	bool has;
 
 	if (!mmget_not_zero(mm))
 		return false;
 
-	there = page_is_seen(mm, address, page);
-	if (!there && !PageAnon(page))
+	seen = page_seen(mm, address);
+	if (!seen && !PageAnon(page))
 		file = file_at(mm, address, &index);
 	mmput(mm);
-	if (file) {
-		there = file_has_page(file, index, page);
-		fput(file);
-	}
-	return there;
+	if (!file)
+		return seen == page;
+
+	has = file_has_page(file, index, page);
+	fput(file);
+	return has;
 }
 
 /* Some pages of a mapping, from @start on, as they were with all locks held. */
@@ -249,6 +251,19 @@ static struct uvfio_domain *space_domain(struct uvfio_space *space)
 		space->domain : NULL;
 }
 
+static void space_queue(struct uvfio_space *space)
+{
+	lockdep_assert_held(&space->lock);
+
+	refcount_inc(&space->users);
+	/* Refuse to unload meanwhile, rather than wait for it. */
+	__module_get(THIS_MODULE);
+	if (!queue_work(verify_wq, &space->work)) {
+		refcount_dec(&space->users);
+		module_put(THIS_MODULE);
+	}
+}
+
 /**
  * uvfio_space_verify - settle all that is suspect, with no lock held
  * @space: held
@@ -266,6 +281,12 @@ void uvfio_space_verify(struct uvfio_space *space)
 		suspicion_settle(space, domain, &s);
 		uvfio_map_put(domain, s.map);
 		cond_resched();
+		/* What comes from user space must not be kept by it for ever. */
+		if (fatal_signal_pending(current)) {
+			scoped_guard(mutex, &space->lock)
+				space_queue(space);
+			break;
+		}
 	}
 	uvfio_domain_put(domain);
 }
@@ -277,19 +298,6 @@ static void space_work(struct work_struct *work)
 	uvfio_space_verify(space);
 	uvfio_space_put(space);
 	module_put(THIS_MODULE);
-}
-
-static void space_queue(struct uvfio_space *space)
-{
-	lockdep_assert_held(&space->lock);
-
-	refcount_inc(&space->users);
-	/* Refuse to unload meanwhile, rather than wait for it. */
-	__module_get(THIS_MODULE);
-	if (!queue_work(verify_wq, &space->work)) {
-		refcount_dec(&space->users);
-		module_put(THIS_MODULE);
-	}
 }
 
 /* What happens to the memory */
@@ -484,7 +492,8 @@ static struct uvfio_space *space_alloc(void)
 	ret = mmu_notifier_register(&space->notifier, current->mm);
 	if (ret) {
 		kfree(space);
-		return ERR_PTR(ret);
+		/* Any signal makes it give up; nothing has changed yet. */
+		return ERR_PTR(ret == -EINTR ? -ERESTARTNOINTR : ret);
 	}
 	return space;
 }
