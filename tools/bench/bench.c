@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * usage: bench DRIVER NVME NODE IVSHMEM NODE
+ * usage: bench [-t] DRIVER NVME NODE IVSHMEM NODE
  *
  * Count the instructions that operations take on one driver and print a line for
- * each: its name, the number per operation, and the target, all separated by
- * tabs. A number of "-" is an operation that the driver does not have; one that
- * fails ends the program.
+ * each: its name, the number per operation, the target, and "x" if the number is
+ * a ratio to another of this driver's, all separated by tabs. A number of "-" is
+ * an operation that the driver does not have; one that fails ends the program.
  *
  * The time stamp counter has to count instructions (vm/run -c). A figure is the
  * median of some rounds, each of which repeats its operation and divides; what
  * the loop itself and the system call take is in it.
+ *
+ * With -t, print how well two threads go side by side, which needs real time
+ * instead.
  */
 #include <err.h>
 #include <errno.h>
@@ -20,20 +23,33 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
 #include "bench.h"
 
-#define PAGE		0x1000UL
-#define HUGE_PAGE	0x200000UL
 #define LARGE		0x4000000UL	/* 64 MiB */
 #define LARGE_PAGES	(LARGE / PAGE)
 #define IOVA		0x40000000UL
 
-#define ROUNDS		9
+/* Mappings that make a domain crowded: pages with a hole behind each. */
+#define CROWD		60000
+#define CROWD_IOVA	0x100000000UL
+#define CROWD_STEP	(2 * PAGE)
+#define CROWD_HOLE	(CROWD_IOVA + CROWD / 2 * CROWD_STEP + PAGE)
+
+/* Memory to see what mapping it holds; of each GiB that is a quarter. */
+#define HOLDING		0x10000000UL	/* 256 MiB */
+#define HOLDING_IN_GIB	4
+#define HOLDING_STEP	0x40000000UL
+
+#define MAP_A_PAGE	"DMA map, 4 KiB"
+
+#define MAX_ROUNDS	9
 #define MAX_COSTS	4
+#define MAX_FIGURES	64
 
 /* Registers of the NVMe controller's BAR 0 that can be accessed any time. */
 #define NVME_VS		0x08
@@ -47,23 +63,42 @@ struct bench {
 	const struct driver *driver;
 	struct device nvme, ivshmem;
 	struct place zero, null;
-	char *small_pages, *huge_pages;		/* LARGE bytes of each */
+	char *memory[MEMORY_KINDS];	/* LARGE bytes of each */
+	char *holding;			/* HOLDING bytes of one kind */
+	uint64_t holding_iova;		/* where it was mapped the last time */
+};
+
+/* A target holds from the kernel of its column on, until one replaces it. */
+static const struct {
+	unsigned int major, minor;
+} kernels[] = { { 6, 1 }, { 6, 12 }, { 7, 2 } };
+
+#define KERNELS		(sizeof(kernels) / sizeof(*kernels))
+
+struct cost {
+	const char *name;
+	double target[KERNELS];	/* the ratio to reach, if any: to vfio-pci, */
+	const char *base;	/* or to the driver's own cost of that name */
 };
 
 struct measurement {
-	/* what a round yields, one cost each; the target is that of the first */
-	const char *names[MAX_COSTS];
-	double target;		/* the ratio to reach, if any */
+	/* what a round yields */
+	struct cost costs[MAX_COSTS];
+	struct cost sum;	/* of the first two, if it has a name */
 	unsigned int needs;	/* of the driver */
+	/* before the first round, and after the last; none is no failure */
+	int (*prepare)(struct bench *b, const struct measurement *m);
+	int (*clean_up)(struct bench *b, const struct measurement *m);
 	/* stores costs, each of all @ops, that it repeats or that make it up */
 	int (*round)(struct bench *b, const struct measurement *m,
 		     uint64_t *costs);
+	unsigned int rounds;	/* 0: MAX_ROUNDS */
 	unsigned int ops;
 	/* for it to use */
 	enum { CONFIG, REGISTERS, MEMORY, ZERO, NUL } place;
-	uint64_t offset;
+	uint64_t offset, iova;
 	size_t len;
-	bool huge;
+	enum memory memory;
 };
 
 static uint64_t now(void)
@@ -173,7 +208,7 @@ static int mmap_round(struct bench *b, const struct measurement *m,
 		      uint64_t *costs)
 {
 	const struct place *place = place_of(b, m);
-	void *address = b->small_pages + LARGE;
+	void *address = b->memory[ADJACENT] + LARGE;
 	volatile char *map;
 	uint64_t start;
 	unsigned int i;
@@ -204,7 +239,7 @@ static int mmap_round(struct bench *b, const struct measurement *m,
 static int dma_round(struct bench *b, const struct measurement *m,
 		     uint64_t *costs)
 {
-	char *memory = m->huge ? b->huge_pages : b->small_pages;
+	char *memory = b->memory[m->memory];
 	unsigned int i, calls = m->len == PAGE ? m->ops : 1;
 	uint64_t start;
 	int ret;
@@ -214,18 +249,73 @@ static int dma_round(struct bench *b, const struct measurement *m,
 	for (i = 0; i < calls; i++) {
 		start = now();
 		ret = b->driver->dma_map(&b->nvme, memory + i * m->len, m->len,
-					 IOVA);
+					 m->iova);
 		if (ret)
 			return ret;
 		costs[0] += now() - start;
 
 		start = now();
-		ret = b->driver->dma_unmap(&b->nvme, IOVA, m->len);
+		ret = b->driver->dma_unmap(&b->nvme, m->iova, m->len);
 		if (ret)
 			return ret;
 		costs[1] += now() - start;
 	}
 	return 0;
+}
+
+static int crowd(struct bench *b, const struct measurement *m)
+{
+	char *memory = b->memory[m->memory];
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; !ret && i < CROWD; i++)
+		ret = b->driver->dma_map(&b->nvme,
+					 memory + i % LARGE_PAGES * PAGE, PAGE,
+					 CROWD_IOVA + i * CROWD_STEP);
+	return ret;
+}
+
+static int disperse(struct bench *b, const struct measurement *m)
+{
+	(void)m;
+	return b->driver->dma_unmap(&b->nvme, CROWD_IOVA, CROWD * CROWD_STEP);
+}
+
+static int take_memory(struct bench *b, const struct measurement *m)
+{
+	b->holding = allocate(m->memory, HOLDING);
+	return 0;
+}
+
+static int return_memory(struct bench *b, const struct measurement *m)
+{
+	(void)m;
+	return munmap(b->holding, HOLDING) ? -errno : 0;
+}
+
+/*
+ * Always at another IOVA: page tables may stay where something was mapped. Each
+ * end counts pages that come and go by themselves, some tens of KiB.
+ */
+static int holding_round(struct bench *b, const struct measurement *m,
+			 uint64_t *costs)
+{
+	uint64_t before = free_pages(), mapped;
+	int ret;
+
+	(void)m;
+	b->holding_iova += HOLDING_STEP;
+	ret = b->driver->dma_map(&b->nvme, b->holding, HOLDING,
+				 b->holding_iova);
+	if (ret)
+		return ret;
+	mapped = free_pages();
+	if (before > mapped)
+		costs[0] = (before - mapped) * (PAGE / 1024) * HOLDING_IN_GIB;
+	else
+		costs[0] = 0;
+	return b->driver->dma_unmap(&b->nvme, b->holding_iova, HOLDING);
 }
 
 /* Time on the CPU, in nanoseconds and thus instructions, too. */
@@ -264,57 +354,146 @@ static int open_round(struct bench *b, const struct measurement *m,
 }
 
 static const struct measurement measurements[] = {
-	{ .names = { "floor: pread of /dev/null, 0 of 4 bytes" },
+	{ .costs = { { "floor: pread of /dev/null, 0 of 4 bytes" } },
 	  .round = read_round, .ops = 1000, .place = NUL, .len = 4 },
-	{ .names = { "floor: pread of /dev/zero, 4 bytes" },
+	{ .costs = { { "floor: pread of /dev/zero, 4 bytes" } },
 	  .round = read_round, .ops = 1000, .place = ZERO, .len = 4 },
 
-	{ .names = { "config read, 4 bytes at 0, identity" }, .target = 0.75,
+	{ .costs = { { "config read, 4 bytes at 0, identity", { 0.75 } } },
 	  .round = read_round, .ops = 1000, .place = CONFIG, .len = 4 },
-	{ .names = { "config read, 4 bytes at 4, status" }, .target = 0.75,
+	{ .costs = { { "config read, 4 bytes at 4, status", { 0.75 } } },
 	  .round = read_round, .ops = 1000, .place = CONFIG, .len = 4,
 	  .offset = PCI_COMMAND },
-	{ .names = { "config read, 256 bytes at 0" }, .target = 0.30,
+	{ .costs = { { "config read, 256 bytes at 0", { 0.30 } } },
 	  .round = read_round, .ops = 200, .place = CONFIG, .len = 256 },
-	{ .names = { "config write, 4 bytes at 4, unchanged" },
+	{ .costs = { { "config write, 4 bytes at 4, unchanged" } },
 	  .round = write_round, .ops = 1000, .place = CONFIG, .len = 4,
 	  .offset = PCI_COMMAND },
 
-	{ .names = { "BAR pread, 4 bytes" }, .target = 0.90,
+	{ .costs = { { "BAR pread, 4 bytes", { 0.90 } } },
 	  .needs = CAN_PREAD_BAR,
 	  .round = read_round, .ops = 1000, .place = REGISTERS, .len = 4,
 	  .offset = NVME_VS },
-	{ .names = { "BAR pwrite, 4 bytes" },
+	{ .costs = { { "BAR pwrite, 4 bytes" } },
 	  .needs = CAN_PREAD_BAR,
 	  .round = write_round, .ops = 1000, .place = REGISTERS, .len = 4,
 	  .offset = NVME_INTMS },
-	{ .names = { "BAR mmap and first touch, 4 KiB",
-		     "BAR munmap, 4 KiB" },
+	{ .costs = { { "BAR mmap and first touch, 4 KiB" },
+		     { "BAR munmap, 4 KiB" } },
 	  .round = mmap_round, .ops = 100, .place = MEMORY, .len = PAGE },
-	{ .names = { "BAR mmap and first touch, 64 MiB",
-		     "BAR munmap, 64 MiB" },
+	{ .costs = { { "BAR mmap and first touch, 64 MiB" },
+		     { "BAR munmap, 64 MiB" } },
 	  .round = mmap_round, .ops = 1, .place = MEMORY, .len = LARGE },
 
-	{ .names = { "DMA map, 4 KiB",
-		     "DMA unmap, 4 KiB" },
+	{ .costs = { { MAP_A_PAGE }, { "DMA unmap, 4 KiB" } },
+	  .sum = { "DMA map and unmap, 4 KiB", { 0.50 } },
 	  .needs = CAN_DMA,
-	  .round = dma_round, .ops = 100, .len = PAGE },
-	{ .names = { "DMA map, 64 MiB of 4 KiB pages, per page",
-		     "DMA unmap, 64 MiB of 4 KiB pages, per page" },
+	  .round = dma_round, .ops = 100, .len = PAGE, .iova = IOVA },
+	{ .costs = { { "DMA map, 4 KiB, 60000 mappings there", { 1.30 },
+		       .base = MAP_A_PAGE },
+		     { "DMA unmap, 4 KiB, 60000 mappings there" } },
+	  .needs = CAN_DMA, .prepare = crowd, .clean_up = disperse,
+	  .round = dma_round, .ops = 100, .len = PAGE, .iova = CROWD_HOLE },
+	{ .costs = { { "DMA map, 64 MiB of 4 KiB pages, per page",
+		       { 0.36, 0.45 } },
+		     { "DMA unmap, 64 MiB of 4 KiB pages, per page",
+		       { 0.30, 0.25, 0.28 } } },
 	  .needs = CAN_DMA,
-	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE },
-	{ .names = { "DMA map, 64 MiB of huge pages, per 4 KiB",
-		     "DMA unmap, 64 MiB of huge pages, per 4 KiB" },
+	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE, .iova = IOVA,
+	  .memory = ADJACENT },
+	{ .costs = { { "DMA map, 64 MiB of scattered pages, each" },
+		     { "DMA unmap, 64 MiB of scattered pages, each" } },
 	  .needs = CAN_DMA,
-	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE, .huge = true },
+	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE, .iova = IOVA,
+	  .memory = SCATTERED },
+	{ .costs = { { "DMA map, 64 MiB of THP, per 4 KiB",
+		       { 0.20, [2] = 0.70 } },
+		     { "DMA unmap, 64 MiB of THP, per 4 KiB", { 0.02 } } },
+	  .needs = CAN_DMA,
+	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE, .iova = IOVA,
+	  .memory = THP },
+	{ .costs = { { "DMA map, 64 MiB of hugetlb, per 4 KiB",
+		       { 0.20, [2] = 0.70 } },
+		     { "DMA unmap, 64 MiB of hugetlb, per 4 KiB",
+		       { 0.02 } } },
+	  .needs = CAN_DMA,
+	  .round = dma_round, .ops = LARGE_PAGES, .len = LARGE, .iova = IOVA,
+	  .memory = HUGETLB },
 
-	{ .names = { "open and attach",
-		     "open and attach, without waiting",
-		     "close",
-		     "close, without waiting" },
+	{ .costs = { { "KiB held for a GiB of 4 KiB pages" } },
+	  .needs = CAN_DMA, .prepare = take_memory, .clean_up = return_memory,
+	  .round = holding_round, .rounds = 3, .ops = 1,
+	  .memory = ADJACENT },
+	{ .costs = { { "KiB held for a GiB of scattered pages" } },
+	  .needs = CAN_DMA, .prepare = take_memory, .clean_up = return_memory,
+	  .round = holding_round, .rounds = 3, .ops = 1,
+	  .memory = SCATTERED },
+	{ .costs = { { "KiB held for a GiB of THP" } },
+	  .needs = CAN_DMA, .prepare = take_memory, .clean_up = return_memory,
+	  .round = holding_round, .rounds = 3, .ops = 1,
+	  .memory = THP },
+
+	{ .costs = { { "open and attach" },
+		     { "open and attach, without waiting" },
+		     { "close" },
+		     { "close, without waiting" } },
 	  .needs = CAN_OPEN,
 	  .round = open_round, .ops = 1 },
 };
+
+static double target_of(const struct cost *cost)
+{
+	unsigned int major, minor, i;
+	struct utsname kernel;
+	double target = 0;
+
+	if (uname(&kernel) ||
+	    sscanf(kernel.release, "%u.%u", &major, &minor) != 2)
+		errx(1, "which kernel is this?");
+	for (i = 0; i < KERNELS; i++)
+		if (cost->target[i] &&
+		    (major > kernels[i].major ||
+		     (major == kernels[i].major && minor >= kernels[i].minor)))
+			target = cost->target[i];
+	return target;
+}
+
+static void print_target(const struct cost *cost)
+{
+	double target = target_of(cost);
+
+	if (target)
+		printf("\t%.2f", target);
+	else
+		printf("\t-");
+}
+
+/* What was printed, for those that are told in relation to it. */
+static struct {
+	const char *name;
+	double figure;
+} figures[MAX_FIGURES];
+
+static double figure_of(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_FIGURES; i++)
+		if (figures[i].name && !strcmp(figures[i].name, name))
+			return figures[i].figure;
+	errx(1, "not measured: %s", name);
+}
+
+static void keep_figure(const char *name, double figure)
+{
+	unsigned int i = 0;
+
+	while (figures[i].name)
+		if (++i == MAX_FIGURES)
+			errx(1, "more costs than MAX_FIGURES");
+	figures[i].name = name;
+	figures[i].figure = figure;
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -323,76 +502,69 @@ static int compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* NULL: the driver does not have this. */
-static void print_cost(const struct measurement *m, unsigned int i,
-		       uint64_t *costs)
+static unsigned int rounds_of(const struct measurement *m)
 {
-	printf("%s\t", m->names[i]);
-	if (costs) {
-		qsort(costs, ROUNDS, sizeof(*costs), compare);
-		printf("%.1f\t", (double)costs[ROUNDS / 2] / m->ops);
+	return m->rounds ?: MAX_ROUNDS;
+}
+
+/* NULL: the driver does not have this. */
+static void print_cost(const struct measurement *m, const struct cost *cost,
+		       uint64_t *rounds)
+{
+	double figure = 0;
+
+	printf("%s\t", cost->name);
+	if (rounds) {
+		qsort(rounds, rounds_of(m), sizeof(*rounds), compare);
+		figure = (double)rounds[rounds_of(m) / 2] / m->ops;
+		keep_figure(cost->name, figure);
+		printf("%.1f", figure);
 	} else {
-		printf("-\t");
+		printf("-");
 	}
-	if (m->target && i == 0)
-		printf("%.2f\n", m->target);
+	if (!cost->base) {
+		print_target(cost);
+		printf("\t-\n");
+		return;
+	}
+
+	printf("\t-\t-\n  to that of: %s\t", cost->base);
+	if (rounds)
+		printf("%.2f", figure / figure_of(cost->base));
 	else
-		printf("-\n");
+		printf("-");
+	print_target(cost);
+	printf("\tx\n");
+}
+
+static void check(const struct measurement *m, int ret)
+{
+	if (ret)
+		errx(1, "%s: %s", m->costs[0].name, strerror(-ret));
 }
 
 static void measure(struct bench *b, const struct measurement *m)
 {
+	uint64_t costs[MAX_COSTS][MAX_ROUNDS], sums[MAX_ROUNDS];
 	bool can = (b->driver->can & m->needs) == m->needs;
-	uint64_t costs[MAX_COSTS][ROUNDS], round[MAX_COSTS];
+	uint64_t round[MAX_COSTS] = {};
 	unsigned int i, j;
-	int ret;
 
-	for (j = 0; can && j < ROUNDS; j++) {
-		ret = m->round(b, m, round);
-		if (ret)
-			errx(1, "%s: %s", m->names[0], strerror(-ret));
-		for (i = 0; i < MAX_COSTS && m->names[i]; i++)
+	if (can && m->prepare)
+		check(m, m->prepare(b, m));
+	for (j = 0; can && j < rounds_of(m); j++) {
+		check(m, m->round(b, m, round));
+		for (i = 0; i < MAX_COSTS; i++)
 			costs[i][j] = round[i];
+		sums[j] = round[0] + round[1];
 	}
-	for (i = 0; i < MAX_COSTS && m->names[i]; i++)
-		print_cost(m, i, can ? costs[i] : NULL);
-}
+	if (can && m->clean_up)
+		check(m, m->clean_up(b, m));
 
-/* How much of the mapping at @memory is in huge pages; -1: no such mapping. */
-static long huge_kib(const void *memory)
-{
-	FILE *file = fopen("/proc/self/smaps", "r");
-	bool inside = false;
-	long kib = -1;
-	char line[512];
-	void *start;
-
-	if (!file)
-		err(1, "/proc/self/smaps");
-	while (kib < 0 && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%p-%*x", &start) == 1 && strchr(line, '-'))
-			inside = start == memory;
-		else if (inside)
-			sscanf(line, "AnonHugePages: %ld", &kib);
-	}
-	fclose(file);
-	return kib;
-}
-
-static char *allocate(bool huge)
-{
-	/* At an address of its own: no neighbour that the kernel would join. */
-	char *hint = (char *)((huge ? 3UL : 1UL) << 40), *memory;
-
-	memory = mmap(hint, LARGE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	if (memory == MAP_FAILED ||
-	    madvise(memory, LARGE, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
-		err(1, "memory for DMA");
-	memset(memory, 1, LARGE);
-	if (huge_kib(memory) != (huge ? (long)LARGE / 1024 : 0))
-		errx(1, "memory for DMA: not in pages of the size wanted");
-	return memory;
+	for (i = 0; i < MAX_COSTS && m->costs[i].name; i++)
+		print_cost(m, &m->costs[i], can ? costs[i] : NULL);
+	if (m->sum.name)
+		print_cost(m, &m->sum, can ? sums : NULL);
 }
 
 static void open_place(struct place *place, const char *path)
@@ -426,32 +598,58 @@ static void open_device(struct bench *b, struct device *dev, const char *bdf,
 		err(1, "%s: command register", bdf);
 }
 
+static void count(struct bench *b)
+{
+	size_t i;
+
+	check_counting();
+	for (i = 0; i < sizeof(measurements) / sizeof(*measurements); i++)
+		measure(b, &measurements[i]);
+}
+
+static const struct driver *find_driver(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(drivers) / sizeof(*drivers); i++)
+		if (!strcmp(name, drivers[i]->name))
+			return drivers[i];
+	errx(2, "unknown driver %s", name);
+}
+
 int main(int argc, char **argv)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
-	struct bench b = {};
+	struct bench b = { .holding_iova = CROWD_IOVA };
+	bool threads = false;
+	int option;
 	size_t i;
 
-	for (i = 0; argc == 6 && i < sizeof(drivers) / sizeof(*drivers); i++)
-		if (!strcmp(argv[1], drivers[i]->name))
-			b.driver = drivers[i];
-	if (!b.driver)
-		errx(2, "usage: bench DRIVER NVME NODE IVSHMEM NODE");
+	while ((option = getopt(argc, argv, "t")) != -1) {
+		if (option != 't')
+			return 2;
+		threads = true;
+	}
+	argv += optind;
+	if (argc - optind != 5)
+		errx(2, "usage: bench [-t] DRIVER NVME NODE IVSHMEM NODE");
+	b.driver = find_driver(argv[0]);
 
-	check_counting();
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
 		err(1, "setrlimit");
 	open_place(&b.zero, "/dev/zero");
 	open_place(&b.null, "/dev/null");
-	b.small_pages = allocate(false);
-	b.huge_pages = allocate(true);
-	open_device(&b, &b.nvme, argv[2], argv[3]);
-	open_device(&b, &b.ivshmem, argv[4], argv[5]);
+	for (i = 0; i < MEMORY_KINDS; i++)
+		b.memory[i] = allocate(i, LARGE);
+	open_device(&b, &b.nvme, argv[1], argv[2]);
+	open_device(&b, &b.ivshmem, argv[3], argv[4]);
 	if (b.ivshmem.regions[VFIO_PCI_BAR2_REGION_INDEX].size < LARGE)
 		errx(1, "%s: no BAR 2 of 64 MiB", b.ivshmem.bdf);
 
-	for (i = 0; i < sizeof(measurements) / sizeof(*measurements); i++)
-		measure(&b, &measurements[i]);
+	if (threads)
+		measure_threads(b.driver, &b.nvme);
+	else
+		count(&b);
 
 	b.driver->close(&b.ivshmem);
 	b.driver->close(&b.nvme);

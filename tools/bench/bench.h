@@ -53,4 +53,24 @@ extern const struct driver uio_driver;
 /* The locate() of those that describe regions on dev->fd. */
 int locate_on_fd(struct device *dev);
 
+#define PAGE		0x1000UL
+
+/* In which pages, and where these are in physical memory. */
+enum memory {
+	ADJACENT,	/* 4 KiB, next to one another in blocks of 2 MiB */
+	SCATTERED,	/* 4 KiB, hardly any two next to one another */
+	THP,
+	HUGETLB,
+	MEMORY_KINDS
+};
+
+/* Present in all pages, and with nothing behind it that is mapped. */
+char *allocate(enum memory kind, size_t size);
+
+/* How many pages of memory nobody uses, not even caches of the kernel's. */
+uint64_t free_pages(void);
+
+/* Prints lines as the benchmark does; one CPU is not enough. */
+void measure_threads(const struct driver *driver, struct device *dev);
+
 #endif /* UVFIO_BENCH_H */
