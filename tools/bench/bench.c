@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * usage: bench [-t] DRIVER NVME NODE IVSHMEM NODE
+ * usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE
  *
  * Count the instructions that operations take on one driver and print a line for
  * each: its name, the number per operation, the target, and "x" if the number is
@@ -11,8 +11,8 @@
  * median of some rounds, each of which repeats its operation and divides; what
  * the loop itself and the system call take is in it.
  *
- * With -t, print how well two threads go side by side, which needs real time
- * instead.
+ * With -p, have QEMU log one round of an operation, see tools/bench/profile; with
+ * -t, print how well two threads go side by side, which needs real time instead.
  */
 #include <err.h>
 #include <errno.h>
@@ -100,14 +100,6 @@ struct measurement {
 	size_t len;
 	enum memory memory;
 };
-
-static uint64_t now(void)
-{
-	uint32_t low, high;
-
-	__asm__ __volatile__("rdtsc" : "=a" (low), "=d" (high) :: "memory");
-	return low | (uint64_t)high << 32;
-}
 
 /*
  * One instruction has to be one tick. The best of some tries: interrupts and what
@@ -567,6 +559,26 @@ static void measure(struct bench *b, const struct measurement *m)
 		print_cost(m, &m->sum, can ? sums : NULL);
 }
 
+/* The same once, when it has settled, with a log of all that it executes. */
+static void profile(struct bench *b, const struct measurement *m)
+{
+	uint64_t costs[MAX_COSTS];
+	unsigned int i;
+
+	if (m->prepare)
+		check(m, m->prepare(b, m));
+	for (i = 1; i < rounds_of(m); i++)
+		check(m, m->round(b, m, costs));
+	log_start();
+	check(m, m->round(b, m, costs));
+	log_stop();
+
+	printf("%u", m->ops);
+	for (i = 0; i < MAX_COSTS && m->costs[i].name; i++)
+		printf("\t%s", m->costs[i].name);
+	printf("\n");
+}
+
 static void open_place(struct place *place, const char *path)
 {
 	*place = (struct place) { .fd = open(path, O_RDWR | O_CLOEXEC) };
@@ -598,13 +610,25 @@ static void open_device(struct bench *b, struct device *dev, const char *bdf,
 		err(1, "%s: command register", bdf);
 }
 
-static void count(struct bench *b)
+static void measure_all(struct bench *b)
 {
 	size_t i;
 
-	check_counting();
 	for (i = 0; i < sizeof(measurements) / sizeof(*measurements); i++)
 		measure(b, &measurements[i]);
+}
+
+/* @operation is the first of its costs. */
+static void profile_one(struct bench *b, const char *operation)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(measurements) / sizeof(*measurements); i++)
+		if (!strcmp(operation, measurements[i].costs[0].name)) {
+			profile(b, &measurements[i]);
+			return;
+		}
+	errx(2, "no such operation: %s", operation);
 }
 
 static const struct driver *find_driver(const char *name)
@@ -620,19 +644,23 @@ static const struct driver *find_driver(const char *name)
 int main(int argc, char **argv)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	const char *operation = NULL;
 	struct bench b = { .holding_iova = CROWD_IOVA };
 	bool threads = false;
 	int option;
 	size_t i;
 
-	while ((option = getopt(argc, argv, "t")) != -1) {
-		if (option != 't')
+	while ((option = getopt(argc, argv, "p:t")) != -1) {
+		if (option == 'p')
+			operation = optarg;
+		else if (option == 't')
+			threads = true;
+		else
 			return 2;
-		threads = true;
 	}
 	argv += optind;
 	if (argc - optind != 5)
-		errx(2, "usage: bench [-t] DRIVER NVME NODE IVSHMEM NODE");
+		errx(2, "usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE");
 	b.driver = find_driver(argv[0]);
 
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
@@ -646,10 +674,14 @@ int main(int argc, char **argv)
 	if (b.ivshmem.regions[VFIO_PCI_BAR2_REGION_INDEX].size < LARGE)
 		errx(1, "%s: no BAR 2 of 64 MiB", b.ivshmem.bdf);
 
+	if (!threads)
+		check_counting();
 	if (threads)
 		measure_threads(b.driver, &b.nvme);
+	else if (operation)
+		profile_one(&b, operation);
 	else
-		count(&b);
+		measure_all(&b);
 
 	b.driver->close(&b.ivshmem);
 	b.driver->close(&b.nvme);

@@ -70,6 +70,13 @@ char *allocate(enum memory kind, size_t size);
 /* How many pages of memory nobody uses, not even caches of the kernel's. */
 uint64_t free_pages(void);
 
+/* The time stamp counter: instructions executed, in a machine that counts. */
+uint64_t now(void);
+
+/* All instructions in between go to QEMU's log, see vm/run -l. */
+void log_start(void);
+void log_stop(void);
+
 /* Prints lines as the benchmark does; one CPU is not enough. */
 void measure_threads(const struct driver *driver, struct device *dev);
 
