@@ -105,7 +105,8 @@ static void windows_cut_resvs(struct windows *windows, struct list_head *resvs)
 
 /*
  * All addresses but what the domain's groups, and one that is to join them, have
- * reserved: firmware's ranges and the doorbell of interrupts.
+ * reserved: firmware's ranges and the doorbell of interrupts. And but for the last
+ * page, so that there is something beyond every mapping.
  */
 static struct windows *windows_make(struct uvfio_domain *domain,
 				    struct list_head *joining)
@@ -126,7 +127,7 @@ static struct windows *windows_make(struct uvfio_domain *domain,
 		return NULL;
 
 	windows->count = 1;
-	windows->w[0].last = U64_MAX;
+	windows->w[0].last = U64_MAX - PAGE_SIZE;
 	list_for_each_entry(group, &group_list, link)
 		if (group->domain == domain)
 			windows_cut_resvs(windows, &group->resvs);

@@ -364,24 +364,49 @@ void uvfio_map_put(struct uvfio_domain *domain, struct uvfio_map *map)
 		kmem_cache_free(map_cache, map);
 }
 
-static int peer_add(struct uvfio_dev *peer, struct uvfio_map *map)
+/* A device is not to be kept busy with taking its BARs back from a crowd. */
+static int peer_reserve(struct uvfio_dev *peer)
 {
-	guard(mutex)(&peer->peer_lock);
+	if (atomic_inc_return(&peer->num_peer_maps) <=
+	    READ_ONCE(dma_entry_limit))
+		return 0;
+	atomic_dec(&peer->num_peer_maps);
+	return -ENOSPC;
+}
 
-	if (peer->num_peer_maps >= READ_ONCE(dma_entry_limit))
-		return -ENOSPC;
-	get_device(&peer->dev);
-	map->peer = peer;
+static void peer_add(struct uvfio_dev *peer, struct uvfio_map *map)
+{
+	lockdep_assert_held(&peer->peer_lock);
 	list_add(&map->peer_link, &peer->peer_maps);
-	peer->num_peer_maps++;
-	return 0;
 }
 
 static void peer_forget(struct uvfio_map *map)
 {
 	lockdep_assert_held(&map->peer->peer_lock);
 	list_del_init(&map->peer_link);
-	map->peer->num_peer_maps--;
+	atomic_dec(&map->peer->num_peer_maps);
+}
+
+/* With the BAR held. */
+static int map_fill_held(struct uvfio_domain *domain, struct uvfio_map *map,
+			 struct uvfio_dev *peer, phys_addr_t phys)
+{
+	int ret;
+
+	ret = peer_reserve(peer);
+	if (ret)
+		return ret;
+
+	get_device(&peer->dev);
+	map->peer = peer;
+	map->prot = (map->prot & ~IOMMU_CACHE) | IOMMU_MMIO;
+	ret = uvfio_map_fill_peer(domain, map, phys);
+	if (ret)
+		atomic_dec(&peer->num_peer_maps);
+	else
+		scoped_guard(mutex, &peer->peer_lock)
+			peer_add(peer, map);
+	return ret;
 }
 
 /*
@@ -399,14 +424,7 @@ static int map_make_peer(struct uvfio_domain *domain, struct uvfio_map *map)
 	if (IS_ERR(peer))
 		return PTR_ERR(peer);
 
-	ret = peer_add(peer, map);
-	if (!ret) {
-		map->prot = (map->prot & ~IOMMU_CACHE) | IOMMU_MMIO;
-		ret = uvfio_map_fill_peer(domain, map, phys);
-		if (ret)
-			scoped_guard(mutex, &peer->peer_lock)
-				peer_forget(map);
-	}
+	ret = map_fill_held(domain, map, peer, phys);
 	uvfio_bar_unhold(peer);
 	return ret;
 }
@@ -428,8 +446,7 @@ static int map_make(struct uvfio_domain *domain, struct uvfio_map *map)
 		uvfio_space_remove(map);
 		return uvfio_charge_refused(ret, map_pages(map) << PAGE_SHIFT);
 	}
-	if (uvfio_space_go_live(map))
-		uvfio_space_verify(map->space);
+	uvfio_space_go_live(map);
 	return 0;
 }
 
@@ -438,10 +455,13 @@ static int domain_map(struct uvfio_domain *domain,
 {
 	bool anywhere = arg->flags & UVFIO_DMA_MAP_ANYWHERE;
 	struct uvfio_map *map;
+	unsigned long vaddr;
 	int ret;
 
+	/* Notifiers do not know of tags. */
+	vaddr = untagged_addr((unsigned long)arg->vaddr);
 	if (!arg->size || !PAGE_ALIGNED(arg->vaddr | arg->iova | arg->size) ||
-	    arg->vaddr + arg->size - 1 < arg->vaddr ||
+	    vaddr + arg->size - 1 < vaddr ||
 	    arg->iova + arg->size - 1 < arg->iova ||
 	    (anywhere && arg->iova))
 		return -EINVAL;
@@ -454,8 +474,8 @@ static int domain_map(struct uvfio_domain *domain,
 
 	map->iova = arg->iova;
 	map->last = arg->iova + arg->size - 1;
-	map->memory.start = arg->vaddr;
-	map->memory.last = arg->vaddr + arg->size - 1;
+	map->memory.start = vaddr;
+	map->memory.last = vaddr + arg->size - 1;
 	map->prot = IOMMU_CACHE;
 	if (arg->flags & VFIO_DMA_MAP_FLAG_READ)
 		map->prot |= IOMMU_READ;
@@ -537,11 +557,16 @@ static bool is_split(const struct uvfio_map *map, const struct taken *taken)
 static int cut_check(struct uvfio_domain *domain, const struct uvfio_map *map,
 		     const struct taken *taken, bool cut)
 {
+	int ret;
+
 	if (!cut)
 		return -EINVAL;
 	if (!is_split(map, taken))
 		return 0;
-	return taken->spare ? maps_limit(domain) : -EAGAIN;
+	if (!taken->spare)
+		return -EAGAIN;
+	ret = maps_limit(domain);
+	return !ret && map->peer ? peer_reserve(map->peer) : ret;
 }
 
 /*
@@ -620,10 +645,11 @@ static void rest_init(struct uvfio_domain *domain, struct uvfio_map *rest,
 
 	rest->peer = map->peer;
 	get_device(&rest->peer->dev);
-	if (!list_empty(&map->peer_link)) {
-		list_add(&rest->peer_link, &rest->peer->peer_maps);
-		rest->peer->num_peer_maps++;
-	}
+	/* Its place there is reserved. */
+	if (list_empty(&map->peer_link))
+		atomic_dec(&rest->peer->num_peer_maps);
+	else
+		peer_add(rest->peer, rest);
 }
 
 /* Leaves to @map, and to @rest if there is one, what is outside first .. last. */
@@ -657,7 +683,6 @@ static void map_cut(struct uvfio_domain *domain, struct uvfio_map *map,
 	u64 first = max(map->iova, taken->start);
 	u64 last = min(map->last, taken->last);
 	struct uvfio_map *rest = NULL;
-	bool verify;
 
 	if (is_split(map, taken))
 		swap(rest, taken->spare);
@@ -672,15 +697,59 @@ static void map_cut(struct uvfio_domain *domain, struct uvfio_map *map,
 	map_trim(domain, map, rest, first, last);
 	map_unlock_peer(map);
 
-	verify = uvfio_space_go_live(map);
+	uvfio_space_go_live(map);
 	if (rest) {
-		verify |= uvfio_space_go_live(rest);
+		uvfio_space_go_live(rest);
 		map_publish(rest);
 	}
-	/* Busy until then, so it is there. */
-	if (verify)
-		uvfio_space_verify(map->space);
 	map_publish(map);
+}
+
+/* What of cutting can fail: nothing has changed for the user then. */
+static int map_cut_prepare(struct uvfio_domain *domain, struct uvfio_map *map,
+			   const struct taken *taken)
+{
+	int ret;
+
+	uvfio_space_hold(map);
+	map_lock_peer(map);
+	scoped_guard(rwsem_read, &domain->table_rwsem)
+		ret = uvfio_map_split(domain, map,
+				      max(map->iova, taken->start),
+				      min(map->last, taken->last));
+	map_unlock_peer(map);
+	uvfio_space_go_live(map);
+	return ret;
+}
+
+static int maps_prepare(struct uvfio_domain *domain, const struct taken *taken)
+{
+	struct uvfio_map *map;
+	int ret = 0;
+
+	for (map = taken->maps; map && !ret; map = map->next)
+		if (!is_inside(map, taken))
+			ret = map_cut_prepare(domain, map, taken);
+	return ret;
+}
+
+/* Undoes maps_take(). */
+static void maps_give_back(struct uvfio_domain *domain,
+			   const struct taken *taken)
+{
+	struct uvfio_map *map, *next;
+
+	guard(mutex)(&domain->map_lock);
+
+	for (map = taken->maps; map; map = next) {
+		next = map->next;
+		if (is_split(map, taken)) {
+			domain->num_maps--;
+			if (map->peer)
+				atomic_dec(&map->peer->num_peer_maps);
+		}
+		map_publish(map);
+	}
 }
 
 /* Ends what map_empty() has emptied. */
@@ -750,8 +819,13 @@ static int domain_unmap(struct uvfio_domain *domain,
 		taken.spare = map_alloc(domain);
 		ret = taken.spare ? maps_take(domain, &taken, cut) : -ENOMEM;
 	}
-	if (!ret)
-		arg->size = maps_remove(domain, &taken);
+	if (!ret) {
+		ret = maps_prepare(domain, &taken);
+		if (ret)
+			maps_give_back(domain, &taken);
+		else
+			arg->size = maps_remove(domain, &taken);
+	}
 	if (taken.spare)
 		uvfio_map_put(domain, taken.spare);
 	return ret;

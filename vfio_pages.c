@@ -535,6 +535,7 @@ struct removal {
 	struct uvfio_map *map;
 	struct iommu_iotlb_gather gather;
 	u64 pages;
+	u64 end, size;		/* where the last one ends, and its bytes */
 	unsigned int count;
 	u64 runs[16];		/* to be unpinned; at most RUN_MAX pages each */
 };
@@ -554,64 +555,25 @@ static void removal_flush(struct removal *r)
 	r->count = 0;
 }
 
-/* Unmaps @size bytes, of which @used ones from @iova on are to be given back. */
-static void removal_unmap(struct removal *r, u64 start, size_t size, u64 iova,
-			  size_t used)
+/*
+ * Ranges that are not alike and adjacent are not gathered: VT-d would flush the
+ * earlier ones when it has unmapped the next, and free the tables of that with them.
+ */
+static void removal_unmap(struct removal *r, u64 iova, size_t size)
 {
 	phys_addr_t phys = iommu_iova_to_phys(r->domain->iommu, iova);
-	u64 pages = used >> PAGE_SHIFT;
-
-	if (r->count == ARRAY_SIZE(r->runs))
-		removal_flush(r);
-	WARN_ON_ONCE(iommu_unmap_fast(r->domain->iommu, start, size,
-				      &r->gather) != size);
-	r->runs[r->count++] = PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1);
-	r->pages += pages;
-	r->map->present -= pages;
-}
-
-/*
- * Maps what is left of a large IOMMU page again, in smaller ones. Callers may be
- * where reclaim came from, so memory is not waited for; without it these pages are
- * lost to the device, too.
- */
-static void removal_map_back(struct removal *r, u64 iova, phys_addr_t phys,
-			     size_t size)
-{
-	struct iommu_domain *iommu = r->domain->iommu;
 	u64 pages = size >> PAGE_SHIFT;
 
-	if (!size || !iommu_map(iommu, iova, phys, size, r->map->prot,
-				GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN))
-		return;
-
-	unmap_leftover(iommu, iova, size);
-	pr_warn_ratelimited("no memory to split an IOMMU page: %llu KiB more at IOVA %#llx are out of reach for the device\n",
-			    (u64)size >> 10, iova);
+	if (r->count == ARRAY_SIZE(r->runs) || iova != r->end ||
+	    size != r->size)
+		removal_flush(r);
+	WARN_ON_ONCE(iommu_unmap_fast(r->domain->iommu, iova, size,
+				      &r->gather) != size);
+	r->runs[r->count++] = PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1);
+	r->end = iova + size;
+	r->size = size;
 	r->pages += pages;
 	r->map->present -= pages;
-	if (!r->map->peer) {
-		unpin_run(PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1),
-			  r->map->prot & IOMMU_WRITE);
-		uncharge_pages(r->map, pages);
-	}
-}
-
-/*
- * Takes @size bytes at @iova out of an IOMMU page of @leaf bytes at @start. No
- * IOMMU can have a large page and its parts in its TLB at once, so for the moment
- * in between the device reaches nothing of it.
- */
-static void removal_carve(struct removal *r, u64 start, size_t leaf, u64 iova,
-			  size_t size)
-{
-	phys_addr_t phys = iommu_iova_to_phys(r->domain->iommu, start);
-	size_t before = iova - start, after = leaf - before - size;
-
-	removal_unmap(r, start, leaf, iova, size);
-	removal_flush(r);
-	removal_map_back(r, start, phys, before);
-	removal_map_back(r, iova + size, phys + before + size, after);
 }
 
 /* Bytes that are contiguous from @iova on, and part of no larger IOMMU page. */
@@ -664,31 +626,105 @@ static size_t leaf_size(struct iommu_domain *iommu, struct uvfio_map *map,
 	return PAGE_SIZE;
 }
 
+/* Both parts of what was one IOMMU page, or none. */
+static int map_in_two(struct iommu_domain *iommu, struct uvfio_map *map,
+		      u64 start, phys_addr_t phys, size_t size, size_t first,
+		      gfp_t gfp)
+{
+	int ret;
+
+	ret = iommu_map(iommu, start, phys, first, map->prot, gfp);
+	if (ret) {
+		unmap_leftover(iommu, start, first);
+		return ret;
+	}
+	ret = iommu_map(iommu, start + first, phys + first, size - first,
+			map->prot, gfp);
+	if (ret) {
+		unmap_leftover(iommu, start + first, size - first);
+		iommu_unmap(iommu, start, first);
+	}
+	return ret;
+}
+
+/*
+ * Makes IOMMU pages end at @boundary. No IOMMU can have a large page and its parts
+ * in its TLB at once, so for the moment in between the device reaches nothing of it.
+ */
+static int split_at(struct uvfio_domain *domain, struct uvfio_map *map,
+		    u64 boundary, gfp_t gfp)
+{
+	struct iommu_domain *iommu = domain->iommu;
+	phys_addr_t phys;
+	size_t leaf;
+	u64 start;
+	int ret;
+
+	if (boundary <= map->iova || boundary > map->last)
+		return 0;
+	leaf = leaf_size(iommu, map, boundary);
+	start = round_down(boundary, leaf);
+	if (start == boundary)
+		return 0;
+
+	phys = iommu_iova_to_phys(iommu, start);
+	iommu_unmap(iommu, start, leaf);
+	ret = map_in_two(iommu, map, start, phys, leaf, boundary - start, gfp);
+	/* Where it was there is a place for it, so that takes no memory. */
+	if (ret)
+		WARN_ON(iommu_map(iommu, start, phys, leaf, map->prot, gfp));
+	return ret ? -ENOMEM : 0;
+}
+
+/**
+ * uvfio_map_split - see to it that a part of a mapping can be taken out alone
+ * @domain: its table_rwsem is held
+ * @map: busy and not live
+ * @iova: first byte of the part
+ * @last: last byte of the part
+ */
+int uvfio_map_split(struct uvfio_domain *domain, struct uvfio_map *map,
+		    u64 iova, u64 last)
+{
+	return split_at(domain, map, iova, GFP_KERNEL_ACCOUNT) ?:
+	       split_at(domain, map, last + 1, GFP_KERNEL_ACCOUNT);
+}
+
 /* Takes out what is at @iova, but not beyond @last; returns its size. */
 static size_t removal_step(struct removal *r, u64 iova, u64 last)
 {
 	struct iommu_domain *iommu = r->domain->iommu;
-	size_t leaf, size;
-	u64 start;
+	size_t size;
 
 	/* An unmap where nothing is mapped takes more than it was told to. */
 	if (!iommu_iova_to_phys(iommu, iova))
 		return PAGE_SIZE;
 
-	leaf = leaf_size(iommu, r->map, iova);
-	if (leaf == PAGE_SIZE) {
+	size = leaf_size(iommu, r->map, iova);
+	if (size == PAGE_SIZE)
 		size = contiguous(iommu, iova, last);
-		removal_unmap(r, iova, size, iova, size);
-		return size;
-	}
-
-	start = round_down(iova, leaf);
-	size = min_t(u64, start + leaf - 1, last) - iova + 1;
-	if (size == leaf)
-		removal_unmap(r, start, leaf, start, leaf);
-	else
-		removal_carve(r, start, leaf, iova, size);
+	removal_unmap(r, iova, size);
 	return size;
+}
+
+/*
+ * What cannot be split goes as a whole. Callers may be where reclaim came from, so
+ * memory is not waited for.
+ */
+static void split_or_widen(struct uvfio_domain *domain, struct uvfio_map *map,
+			   u64 *iova, u64 *last)
+{
+	const gfp_t gfp = GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN;
+	u64 first = *iova, end = *last + 1;
+
+	if (split_at(domain, map, first, gfp))
+		*iova = round_down(first, leaf_size(domain->iommu, map, first));
+	if (split_at(domain, map, end, gfp))
+		*last = round_up(end, leaf_size(domain->iommu, map, end)) - 1;
+	if (*iova != first || *last + 1 != end)
+		pr_warn_ratelimited("no memory to split an IOMMU page: %llu KiB more at IOVA %#llx are out of reach for the device\n",
+				    (first - *iova + *last + 1 - end) >> 10,
+				    *iova);
 }
 
 static noinline u64 remove_part(struct uvfio_domain *domain,
@@ -698,6 +734,7 @@ static noinline u64 remove_part(struct uvfio_domain *domain,
 
 	runs_free(&map->pinned);
 	map->holey = true;
+	split_or_widen(domain, map, &iova, &last);
 	iommu_iotlb_gather_init(&r.gather);
 	while (iova <= last && map->present) {
 		iova += removal_step(&r, iova, last);
@@ -715,7 +752,8 @@ static noinline u64 remove_part(struct uvfio_domain *domain,
  * @last: last byte
  *
  * The device cannot reach the pages any more when they are unpinned, and they are
- * when this returns. Allocates nothing that is waited for, takes no page's lock.
+ * when this returns. Allocates nothing that is waited for, takes no page's lock. If
+ * a large IOMMU page cannot be split all of it goes, but not after uvfio_map_split().
  *
  * Return: how many pages were taken out.
  */

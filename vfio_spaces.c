@@ -11,8 +11,7 @@
  * is also said of what comes back just so: when memory is reclaimed, compacted,
  * merged or write-protected. For most pages a look at them tells which it was. For
  * the rest, for mappings that are being made or changed, and when the page table
- * cannot be had without waiting, the range is suspect, and verified from where one
- * may sleep.
+ * cannot be had without waiting, the range is suspect, and verified by a work item.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -20,11 +19,12 @@
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "iommu.h"
 #include "trace.h"
+
+#define RETRY_DELAY	msecs_to_jiffies(10)
 
 static struct workqueue_struct *verify_wq;
 
@@ -63,42 +63,43 @@ static void map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
 
 /* Verifying */
 
+enum verdict {
+	PAGE_STAYS,
+	PAGE_GONE,
+	PAGE_SUSPECT,
+};
+
+/* What a process has at an address, as much as could be seen. */
+struct sight {
+	struct page *page;	/* to be compared only; NULL: none is mapped */
+	struct file *file;	/* ref, of a place without a page; or NULL */
+	pgoff_t index;		/* in it */
+};
+
 /*
- * The page that the process sees at @address, to be compared only, or NULL. Nothing
- * is made to be there that was not, so a hole stays one.
+ * Nothing is made to be there that was not, so a hole stays one. False: it cannot be
+ * seen now, somebody else is busy with the memory.
  */
-static struct page *page_seen(struct mm_struct *mm, unsigned long address)
-{
-	struct page *page;
-	long n;
-
-	mmap_read_lock(mm);
-	n = get_user_pages_remote(mm, address, 1,
-				  FOLL_FORCE | FOLL_NOFAULT | FOLL_DUMP, &page,
-				  NULL);
-	mmap_read_unlock(mm);
-	if (n != 1)
-		return NULL;
-
-	put_page(page);
-	return page;
-}
-
-/* The file whose page the process would see at @address, and which page. */
-static struct file *file_at(struct mm_struct *mm, unsigned long address,
-			    pgoff_t *index)
+static bool memory_look(struct mm_struct *mm, unsigned long address,
+			struct sight *sight)
 {
 	struct vm_area_struct *vma;
-	struct file *file = NULL;
 
-	mmap_read_lock(mm);
-	vma = vma_lookup(mm, address);
-	if (vma && vma->vm_file) {
-		*index = linear_page_index(vma, address);
-		file = get_file(vma->vm_file);
+	if (!mmap_read_trylock(mm))
+		return false;
+	if (get_user_pages_remote(mm, address, 1, FOLL_FORCE | FOLL_NOFAULT |
+				  FOLL_DUMP, &sight->page, NULL) == 1) {
+		put_page(sight->page);
+	} else {
+		sight->page = NULL;
+		vma = vma_lookup(mm, address);
+		if (vma && vma->vm_file) {
+			sight->index = linear_page_index(vma, address);
+			sight->file = get_file(vma->vm_file);
+		}
 	}
 	mmap_read_unlock(mm);
-	return file;
+	return true;
 }
 
 /* Of hugetlb files, some kernels count the huge pages, in both alike. */
@@ -115,40 +116,47 @@ static bool index_is(struct page *page, pgoff_t index)
  * process would see. Who cuts the file takes it from there first, and from the file
  * afterwards; that it holds the inode's lock meanwhile shows when it is done.
  */
-static bool file_has_page(struct file *file, pgoff_t index, struct page *page)
+static enum verdict file_judge(struct file *file, pgoff_t index,
+			       struct page *page)
 {
 	struct inode *inode = file_inode(file);
 	bool has;
 
-	inode_lock_shared(inode);
+	if (!inode_trylock_shared(inode))
+		return PAGE_SUSPECT;
 	has = READ_ONCE(page_folio(page)->mapping) == file->f_mapping &&
 	      index_is(page, index);
 	inode_unlock_shared(inode);
-	return has;
+	return has ? PAGE_STAYS : PAGE_GONE;
 }
 
-/* @mm may be gone but for its struct; then it has no memory. */
-static bool page_is_there(struct mm_struct *mm, unsigned long address,
-			  struct page *page)
+/*
+ * Whether the process still has @page at @address. Waits for nobody: a process could
+ * hold up all who verify. @mm may be gone but for its struct; then it has no memory.
+ */
+static enum verdict page_verify(struct mm_struct *mm, unsigned long address,
+				struct page *page)
 {
-	struct file *file = NULL;
-	struct page *seen;
-	pgoff_t index = 0;
-	bool has;
+	enum verdict verdict = PAGE_GONE;
+	struct sight sight = {};
+	bool seen;
 
 	if (!mmget_not_zero(mm))
-		return false;
+		return PAGE_GONE;
+	seen = memory_look(mm, address, &sight);
+	mmput_async(mm);
 
-	seen = page_seen(mm, address);
-	if (!seen && !PageAnon(page))
-		file = file_at(mm, address, &index);
-	mmput(mm);
-	if (!file)
-		return seen == page;
-
-	has = file_has_page(file, index, page);
-	fput(file);
-	return has;
+	if (!seen)
+		return PAGE_SUSPECT;
+	if (sight.page)
+		return sight.page == page ? PAGE_STAYS : PAGE_GONE;
+	if (sight.file && !PageAnon(page))
+		verdict = file_judge(sight.file, sight.index, page);
+	else if (folio_test_locked(page_folio(page)))
+		verdict = PAGE_SUSPECT;		/* on its way to somewhere */
+	if (sight.file)
+		fput(sight.file);
+	return verdict;
 }
 
 /* Some pages of a mapping, from @start on, as they were with all locks held. */
@@ -191,6 +199,20 @@ static bool suspicion_take(struct uvfio_space *space,
 	return true;
 }
 
+/* Makes suspect what mappings there are of start .. end - 1. */
+static void space_suspect(struct uvfio_space *space, unsigned long start,
+			  unsigned long end)
+{
+	struct interval_tree_node *node;
+
+	lockdep_assert_held(&space->lock);
+	for (node = interval_tree_iter_first(&space->maps, start, end - 1);
+	     node; node = interval_tree_iter_next(node, start, end - 1))
+		map_suspect(container_of(node, struct uvfio_map, memory),
+			    max(start, node->start),
+			    min(end - 1, node->last) + 1);
+}
+
 /* Revokes pages; if the mapping was cut meanwhile, what has them now is suspect. */
 static void suspicion_revoke(struct uvfio_space *space,
 			     struct uvfio_domain *domain,
@@ -199,48 +221,54 @@ static void suspicion_revoke(struct uvfio_space *space,
 {
 	unsigned long start = s->start + first * PAGE_SIZE;
 	unsigned long end = start + count * PAGE_SIZE;
-	struct interval_tree_node *node;
 
 	guard(rwsem_read)(&domain->table_rwsem);
 	guard(mutex)(&space->lock);
 
 	if (s->map->live && start >= s->map->memory.start &&
-	    end - 1 <= s->map->memory.last) {
+	    end - 1 <= s->map->memory.last)
 		map_revoke(domain, s->map, start, end);
-		return;
-	}
-	for (node = interval_tree_iter_first(&space->maps, start, end - 1);
-	     node; node = interval_tree_iter_next(node, start, end - 1))
-		map_suspect(container_of(node, struct uvfio_map, memory),
-			    max(start, node->start),
-			    min(end - 1, node->last) + 1);
+	else
+		space_suspect(space, start, end);
 }
 
-static void suspicion_settle(struct uvfio_space *space,
+static void suspicion_return(struct uvfio_space *space,
+			     const struct suspicion *s, unsigned int i)
+{
+	unsigned long start = s->start + i * PAGE_SIZE;
+
+	guard(mutex)(&space->lock);
+	space_suspect(space, start, start + PAGE_SIZE);
+}
+
+/* False: something is suspect as before. */
+static bool suspicion_settle(struct uvfio_space *space,
 			     struct uvfio_domain *domain,
 			     const struct suspicion *s)
 {
-	unsigned int i, gone = 0;
+	enum verdict verdict;
+	bool settled = true;
+	unsigned int i;
 
 	/* A BAR has no pages to look at: it is suspect only if its addresses go. */
 	if (s->map->peer) {
 		guard(mutex)(&s->map->peer->peer_lock);
 		suspicion_revoke(space, domain, s, 0, s->count);
-		return;
+		return true;
 	}
 	for (i = 0; i < s->count; i++) {
-		if (s->pages[i] &&
-		    !page_is_there(space_mm(space), s->start + i * PAGE_SIZE,
-				   s->pages[i])) {
-			gone++;
+		if (!s->pages[i])
 			continue;
+		verdict = page_verify(space_mm(space), s->start + i * PAGE_SIZE,
+				      s->pages[i]);
+		if (verdict == PAGE_GONE)
+			suspicion_revoke(space, domain, s, i, 1);
+		if (verdict == PAGE_SUSPECT) {
+			suspicion_return(space, s, i);
+			settled = false;
 		}
-		if (gone)
-			suspicion_revoke(space, domain, s, i - gone, gone);
-		gone = 0;
 	}
-	if (gone)
-		suspicion_revoke(space, domain, s, i - gone, gone);
+	return settled;
 }
 
 /* A reference, unless it has ended. */
@@ -251,62 +279,50 @@ static struct uvfio_domain *space_domain(struct uvfio_space *space)
 		space->domain : NULL;
 }
 
-static void space_queue(struct uvfio_space *space)
+/* Verifies soon; again after a while if somebody was in the way. */
+static void space_queue(struct uvfio_space *space, unsigned long delay)
 {
 	lockdep_assert_held(&space->lock);
 
 	refcount_inc(&space->users);
 	/* Refuse to unload meanwhile, rather than wait for it. */
 	__module_get(THIS_MODULE);
-	if (!queue_work(verify_wq, &space->work)) {
+	if (!queue_delayed_work(verify_wq, &space->work, delay)) {
 		refcount_dec(&space->users);
 		module_put(THIS_MODULE);
 	}
 }
 
-/**
- * uvfio_space_verify - settle all that is suspect, with no lock held
- * @space: held
- *
- * Can take as long as the process and the file systems it uses let it.
- */
-void uvfio_space_verify(struct uvfio_space *space)
+/* One round: what is suspect at the end of it waits for the next. */
+static void space_verify(struct uvfio_space *space, struct uvfio_domain *domain)
 {
-	struct uvfio_domain *domain = space_domain(space);
 	struct suspicion s;
+	bool settled = true;
 
-	if (!domain)
-		return;
-	while (suspicion_take(space, domain, &s)) {
-		suspicion_settle(space, domain, &s);
+	while (settled && suspicion_take(space, domain, &s)) {
+		settled = suspicion_settle(space, domain, &s);
 		uvfio_map_put(domain, s.map);
 		cond_resched();
-		/* What comes from user space must not be kept by it for ever. */
-		if (fatal_signal_pending(current)) {
-			scoped_guard(mutex, &space->lock)
-				space_queue(space);
-			break;
-		}
 	}
-	uvfio_domain_put(domain);
+	if (!settled)
+		scoped_guard(mutex, &space->lock)
+			space_queue(space, RETRY_DELAY);
 }
 
 static void space_work(struct work_struct *work)
 {
-	struct uvfio_space *space = container_of(work, struct uvfio_space, work);
+	struct uvfio_space *space = container_of(to_delayed_work(work),
+						 struct uvfio_space, work);
+	struct uvfio_domain *domain = space_domain(space);
 
-	uvfio_space_verify(space);
+	if (domain)
+		space_verify(space, domain);
+	uvfio_domain_put(domain);
 	uvfio_space_put(space);
 	module_put(THIS_MODULE);
 }
 
 /* What happens to the memory */
-
-enum verdict {
-	PAGE_STAYS,
-	PAGE_GONE,
-	PAGE_SUSPECT,
-};
 
 /*
  * For hugetlb, some kernels say that addresses go when only pages do, which a file
@@ -421,7 +437,7 @@ static void space_changed(struct uvfio_space *space, unsigned long start,
 	if (at_once)
 		up_read(&domain->table_rwsem);
 	if (!list_empty(&space->suspects))
-		space_queue(space);
+		space_queue(space, 0);
 }
 
 static void space_invalidate_end(struct mmu_notifier *notifier,
@@ -487,7 +503,7 @@ static struct uvfio_space *space_alloc(void)
 	mutex_init(&space->lock);
 	space->maps = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&space->suspects);
-	INIT_WORK(&space->work, space_work);
+	INIT_DELAYED_WORK(&space->work, space_work);
 	space->notifier.ops = &space_ops;
 	ret = mmu_notifier_register(&space->notifier, current->mm);
 	if (ret) {
@@ -631,16 +647,16 @@ void uvfio_space_cut(struct uvfio_map *map, unsigned long start,
  * uvfio_space_go_live - let the process's memory decide over a mapping
  * @map: is complete, and still busy
  *
- * Return: true if something happened already: uvfio_space_verify() has to look.
+ * What happened already is looked at soon.
  */
-bool uvfio_space_go_live(struct uvfio_map *map)
+void uvfio_space_go_live(struct uvfio_map *map)
 {
 	guard(mutex)(&map->space->lock);
 	map->live = true;
 	if (map->suspect_start == map->suspect_end)
-		return false;
+		return;
 	list_add_tail(&map->suspect, &map->space->suspects);
-	return true;
+	space_queue(map->space, 0);
 }
 
 int uvfio_spaces_init(void)

@@ -101,7 +101,7 @@ struct uvfio_space {
 	struct rb_root_cached maps;	/* lock */
 	struct list_head suspects;	/* lock; maps to be verified */
 	bool over;			/* the process is; no more maps come */
-	struct work_struct work;
+	struct delayed_work work;
 };
 
 struct uvfio_domain {
@@ -170,6 +170,8 @@ void uvfio_uncharge_tables(struct uvfio_domain *domain);
 int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map);
 int uvfio_map_fill_peer(struct uvfio_domain *domain, struct uvfio_map *map,
 			phys_addr_t phys);
+int uvfio_map_split(struct uvfio_domain *domain, struct uvfio_map *map,
+		    u64 iova, u64 last);
 u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
 		     u64 iova, u64 last);
 u64 uvfio_map_present(struct uvfio_domain *domain, struct uvfio_map *map,
@@ -188,7 +190,6 @@ void uvfio_space_hold(struct uvfio_map *map);
 void uvfio_space_cut(struct uvfio_map *map, unsigned long start,
 		     unsigned long last, struct uvfio_map *rest,
 		     unsigned long rest_start);
-bool uvfio_space_go_live(struct uvfio_map *map);
-void uvfio_space_verify(struct uvfio_space *space);
+void uvfio_space_go_live(struct uvfio_map *map);
 
 #endif /* UVFIO_IOMMU_H */

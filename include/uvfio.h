@@ -154,7 +154,7 @@ struct uvfio_dev {
 
 	struct mutex peer_lock;			/* and what peer_maps hold */
 	struct list_head peer_maps;		/* BARs in domains; peer_lock */
-	unsigned int num_peer_maps;		/* peer_lock */
+	atomic_t num_peer_maps;			/* and those about to be there */
 
 	/* device_lock */
 	bool opened;

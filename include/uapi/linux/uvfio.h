@@ -210,7 +210,8 @@ struct uvfio_domain_set {
  * becomes two. VFIO_IOMMU_UNMAP_DMA refuses both with EINVAL, as type1 does.
  *
  * Errors beyond the common ones: ENOSPC, a mapping would become two and there are as
- * many as allowed already.
+ * many as allowed already; ENOMEM, to split a large page of the IOMMU. Both leave all
+ * as it was.
  */
 #define UVFIO_UNMAP_DMA		_IO(UVFIO_TYPE, 4)
 
