@@ -22,6 +22,11 @@
 #define PAGE_BITS	12
 #define CR4_LA57	0x1000	/* five levels, not four */
 
+/* VT-d: the register that leads to the root table, and an entry of a context. */
+#define VTD_ROOT_TABLE	0xfed90020
+#define VTD_PRESENT	1
+#define VTD_LEVELS(hi)	((hi) % 8 + 2)
+
 static int monitor = -1;
 
 int monitor_open(void)
@@ -149,18 +154,19 @@ static int find_tables(struct tables *tables)
 	return ret;
 }
 
-static int walk(struct tables at, const volatile void *address, uint64_t *pte,
-		uint64_t *size)
+/* Entries of tables with any bit of @present lead somewhere. */
+static int walk(struct tables at, uint64_t address, uint64_t present,
+		uint64_t *pte, uint64_t *size)
 {
 	uint64_t index;
 	int ret;
 
 	for (;; at.shift -= TABLE_BITS) {
-		index = (uint64_t)(uintptr_t)address >> at.shift & TABLE_MASK;
+		index = address >> at.shift & TABLE_MASK;
 		ret = read_physical(at.root + index * sizeof(*pte), pte);
 		if (ret)
 			return ret;
-		if (!(*pte & PTE_PRESENT))
+		if (!(*pte & present))
 			return -EFAULT;
 		if (at.shift == PAGE_BITS || *pte & PTE_HUGE) {
 			*size = 1ULL << at.shift;
@@ -177,7 +183,7 @@ static bool are_ours(struct tables tables)
 	uint64_t pte, size, offset, value;
 
 	secret = (uint64_t)getpid() << 32 ^ now_ms();
-	if (walk(tables, &secret, &pte, &size))
+	if (walk(tables, (uintptr_t)&secret, PTE_PRESENT, &pte, &size))
 		return false;
 	offset = (uintptr_t)&secret & (size - 1);
 	return !read_physical((pte & PTE_ADDRESS & -size) + offset, &value) &&
@@ -201,7 +207,48 @@ int monitor_pte(const void *address, uint64_t *pte, uint64_t *size)
 		ret = now_ms() > deadline ? -ETIMEDOUT : find_tables(&tables);
 	} while (!ret && !are_ours(tables));
 	if (!ret)
-		ret = walk(tables, address, pte, size);
+		ret = walk(tables, (uintptr_t)address, PTE_PRESENT, pte, size);
 	sched_setaffinity(0, sizeof(before), &before);
 	return ret;
+}
+
+/* Those of a device, in the domain that it is attached to. */
+static int find_iova_tables(unsigned int bus, unsigned int function,
+			    struct tables *tables)
+{
+	uint64_t root, context, low = 0, high = 0;
+	int ret;
+
+	ret = read_physical(VTD_ROOT_TABLE, &root);
+	if (!ret)
+		ret = read_physical((root & PTE_ADDRESS) + bus * 16, &context);
+	if (!ret && !(context & VTD_PRESENT))
+		ret = -EFAULT;
+	if (!ret)
+		ret = read_physical((context & PTE_ADDRESS) + function * 16,
+				    &low);
+	if (!ret)
+		ret = read_physical((context & PTE_ADDRESS) + function * 16 + 8,
+				    &high);
+	if (!ret && !(low & VTD_PRESENT))
+		ret = -EFAULT;
+	tables->root = low & PTE_ADDRESS;
+	tables->shift = PAGE_BITS + (VTD_LEVELS(high) - 1) * TABLE_BITS;
+	return ret;
+}
+
+int monitor_iova(const char *bdf, uint64_t iova, uint64_t *pte, uint64_t *size)
+{
+	unsigned int bus, device, function;
+	struct tables tables;
+	int ret;
+
+	if (sscanf(bdf, "%*x:%x:%x.%u", &bus, &device, &function) != 3)
+		return -EINVAL;
+	ret = find_iova_tables(bus, device << 3 | function, &tables);
+	if (ret)
+		return ret;
+	if (iova >> (tables.shift + TABLE_BITS))
+		return -EFAULT;
+	return walk(tables, iova, IOVA_READ | IOVA_WRITE, pte, size);
 }

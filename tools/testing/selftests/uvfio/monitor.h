@@ -47,4 +47,16 @@ int monitor_command(const char *command, char *answer, size_t size);
  */
 int monitor_pte(const void *address, uint64_t *pte, uint64_t *size);
 
+/* Of an entry of VT-d's page tables: */
+#define IOVA_READ		0x001ULL
+#define IOVA_WRITE		0x002ULL
+#define IOVA_ADDRESS		PTE_ADDRESS
+
+/*
+ * The same for what the device at @bdf, no bridge above which makes its requests
+ * its own, reaches at @iova. This is what memory says, not what the IOMMU may
+ * remember of it.
+ */
+int monitor_iova(const char *bdf, uint64_t iova, uint64_t *pte, uint64_t *size);
+
 #endif /* UVFIO_TEST_MONITOR_H */

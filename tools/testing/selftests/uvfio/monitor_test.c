@@ -10,6 +10,9 @@
 #include "test.h"
 
 #define MIB	0x100000UL
+#define IOVA	0x100000
+#define READ	VFIO_DMA_MAP_FLAG_READ
+#define RW	(READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 FIXTURE(monitor)
 {
@@ -104,6 +107,37 @@ TEST_F(monitor, sees_huge_pages)
 	ASSERT_EQ(0, monitor_pte(huge, &pte, &size));
 	EXPECT_EQ(2 * MIB, size);
 	dma_free(memory, 4 * MIB);
+}
+
+TEST_F(monitor, sees_what_a_device_reaches)
+{
+	uint64_t pte, size, iova_pte;
+	uint8_t *memory = dma_alloc(2 * PAGE_SIZE);
+
+	ASSERT_NE(NULL, memory);
+	EXPECT_EQ(-EFAULT, monitor_iova(self->dev.bdf, IOVA, &iova_pte, &size));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	EXPECT_EQ(-EFAULT, monitor_iova(self->dev.bdf, IOVA, &iova_pte, &size));
+
+	ASSERT_EQ(0, uvfio_dma_map(self->dev.fd, memory, PAGE_SIZE, IOVA,
+				   READ));
+	ASSERT_EQ(0, uvfio_dma_map(self->dev.fd, memory + PAGE_SIZE, PAGE_SIZE,
+				   1ULL << 34, RW));
+	ASSERT_EQ(0, monitor_pte(memory, &pte, &size));
+	ASSERT_EQ(0, monitor_iova(self->dev.bdf, IOVA, &iova_pte, &size));
+	EXPECT_EQ(PAGE_SIZE, size);
+	EXPECT_EQ(pte & PTE_ADDRESS, iova_pte & IOVA_ADDRESS);
+	EXPECT_EQ(IOVA_READ, iova_pte & (IOVA_READ | IOVA_WRITE));
+	ASSERT_EQ(0, monitor_pte(memory + PAGE_SIZE, &pte, &size));
+	ASSERT_EQ(0, monitor_iova(self->dev.bdf, 1ULL << 34, &iova_pte, &size));
+	EXPECT_EQ(pte & PTE_ADDRESS, iova_pte & IOVA_ADDRESS);
+	EXPECT_EQ(IOVA_READ | IOVA_WRITE, iova_pte & (IOVA_READ | IOVA_WRITE));
+
+	ASSERT_EQ(PAGE_SIZE, uvfio_dma_unmap(self->dev.fd, IOVA, PAGE_SIZE));
+	EXPECT_EQ(-EFAULT, monitor_iova(self->dev.bdf, IOVA, &iova_pte, &size));
+	EXPECT_EQ(-EFAULT, monitor_iova(self->dev.bdf, 1ULL << 60, &iova_pte,
+					&size));
+	dma_free(memory, 2 * PAGE_SIZE);
 }
 
 TEST_F(monitor, sees_registers_uncached)
