@@ -356,7 +356,13 @@ int config_write(int fd, unsigned int off, size_t len, uint32_t value)
  */
 int drop_privileges(uid_t uid)
 {
-	struct rlimit memlock = { MEMLOCK_BYTES, MEMLOCK_BYTES };
+	return drop_privileges_limited(uid, MEMLOCK_BYTES);
+}
+
+/* The same, allowed to lock so much memory. */
+int drop_privileges_limited(uid_t uid, size_t bytes)
+{
+	struct rlimit memlock = { bytes, bytes };
 	int cap;
 
 	if (setrlimit(RLIMIT_MEMLOCK, &memlock))
@@ -458,6 +464,47 @@ long process_status(const char *field)
 	}
 	fclose(file);
 	return value;
+}
+
+/*
+ * What /proc/self/fdinfo says of @fd: the number behind the first @key, in any
+ * base; -1: there is none.
+ */
+long long fdinfo_number(int fd, const char *key)
+{
+	size_t len = strlen(key);
+	char path[64], line[256];
+	long long value = -1;
+	FILE *file;
+	char *end;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	file = fopen(path, "re");
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
+		if (strncmp(line, key, len) || line[len] != ':')
+			continue;
+		value = strtoll(line + len + 1, &end, 0);
+		if (end == line + len + 1)
+			value = -1;
+		break;
+	}
+	fclose(file);
+	return value;
+}
+
+/* Waits for it; what the kernel does soon it need not have done at once. */
+bool fdinfo_becomes(int fd, const char *key, long long value)
+{
+	uint64_t end = now_ms() + WAIT_MS;
+
+	while (fdinfo_number(fd, key) != value) {
+		if (now_ms() > end)
+			return false;
+		usleep(10000);
+	}
+	return true;
 }
 
 /*
@@ -642,4 +689,18 @@ uint64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000ULL + ts.tv_nsec / 1000000;
+}
+
+/*
+ * How long a stress test lasts: with a kernel that checks its locks, which is
+ * there to find something, longer. STRESS_SECONDS is for other times.
+ */
+uint64_t stress_ms(unsigned int seconds, unsigned int checking_seconds)
+{
+	const char *wish = getenv("STRESS_SECONDS");
+
+	if (wish && *wish)
+		return strtoul(wish, NULL, 0) * 1000;
+	return 1000 * (file_exists("/proc/lockdep") ? checking_seconds :
+						      seconds);
 }

@@ -101,6 +101,7 @@ uint32_t config_read(int fd, unsigned int off, size_t len);
 int config_write(int fd, unsigned int off, size_t len, uint32_t value);
 
 int drop_privileges(uid_t uid);
+int drop_privileges_limited(uid_t uid, size_t bytes);
 bool is_unprivileged(uid_t uid);
 
 int write_file(const char *path, const char *text);
@@ -110,6 +111,8 @@ bool file_exists(const char *path);
 bool kmsg_has(int kmsg, const char *first, const char *second);
 
 long process_status(const char *field);
+long long fdinfo_number(int fd, const char *key);
+bool fdinfo_becomes(int fd, const char *key, long long value);
 
 int event_new(void);
 bool event_wait(int fd, int timeout_ms);
@@ -126,5 +129,6 @@ int fd_send(int sock, int fd);
 int fd_receive(int sock);
 
 uint64_t now_ms(void);
+uint64_t stress_ms(unsigned int seconds, unsigned int checking_seconds);
 
 #endif /* UVFIO_TEST_COMMON_H */

@@ -11,21 +11,16 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
+#include "dma.h"
 #include "edu.h"
 #include "test.h"
 
-#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define IOVA		0x100000ULL
 #define IOVA2		0x300000ULL
 #define PAGES		16
 #define BYTES		EDU_BUFFER_SIZE
 
 #define LIMIT_PARAM	"/sys/module/uvfio/parameters/dma_entry_limit"
-
-static long vm_pin(void)
-{
-	return process_status("VmPin");
-}
 
 FIXTURE(dma)
 {
@@ -514,20 +509,6 @@ TEST_F(dma, unmap_takes_all_in_a_range)
 	EXPECT_TRUE(is_filled(self->memory + 5 * PAGE_SIZE, 0x71, PAGE_SIZE));
 }
 
-static int64_t unmap_all(int fd, uint64_t iova, uint64_t size)
-{
-	struct vfio_iommu_type1_dma_unmap unmap = {
-		.argsz = sizeof(unmap),
-		.flags = VFIO_DMA_UNMAP_FLAG_ALL,
-		.iova = iova,
-		.size = size,
-	};
-
-	if (ioctl(fd, UVFIO_UNMAP_DMA, &unmap))
-		return -errno;
-	return unmap.size;
-}
-
 TEST_F(dma, unmap_all_takes_all)
 {
 	/* None: as with any empty range. */
@@ -743,40 +724,6 @@ TEST_F(dma, mapping_of_a_dead_process_can_be_unmapped)
 }
 
 /* What GET_INFO says. */
-
-struct iommu_info {
-	struct vfio_iommu_type1_info info;
-	uint8_t caps[1024];
-};
-
-static void *iommu_cap(int fd, unsigned long call, struct iommu_info *info,
-		       uint16_t id)
-{
-	uint32_t at;
-
-	memset(info, 0, sizeof(*info));
-	info->info.argsz = sizeof(*info);
-	if (ioctl(fd, call, info))
-		return NULL;
-	for (at = info->info.cap_offset; at && at < sizeof(*info);) {
-		struct vfio_info_cap_header *cap = (void *)info + at;
-
-		if (cap->id == id)
-			return cap;
-		at = cap->next;
-	}
-	return NULL;
-}
-
-static long maps_left(int fd)
-{
-	struct vfio_iommu_type1_info_dma_avail *cap;
-	struct iommu_info info;
-
-	cap = iommu_cap(fd, UVFIO_IOMMU_GET_INFO, &info,
-			VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
-	return cap ? (long)cap->avail : -1;
-}
 
 /* The last byte of the last window, 0 if there is none. */
 static uint64_t top_of_windows(int fd)

@@ -88,15 +88,6 @@ FIXTURE_VARIANT_ADD(stress, huge)
 };
 #endif
 
-static uint64_t stress_ms(void)
-{
-	const char *seconds = getenv("STRESS_SECONDS");
-
-	if (seconds)
-		return strtoul(seconds, NULL, 0) * 1000;
-	return file_exists("/proc/lockdep") ? 30000 : 3000;
-}
-
 struct load {
 	int fd;
 	bool *stop;
@@ -180,7 +171,7 @@ static void *load_resets(void *data)
 static int load_mappings(int fd, const struct _fixture_variant_stress *variant,
 			 uint8_t *inherited)
 {
-	uint64_t end = now_ms() + stress_ms();
+	uint64_t end = now_ms() + stress_ms(3, 30);
 	uint32_t value, missing = 0;
 	uint8_t *map;
 
@@ -220,7 +211,7 @@ FIXTURE_TEARDOWN(stress)
 static struct outcome touch(uint8_t *map,
 			    const struct _fixture_variant_stress *variant)
 {
-	uint64_t end = now_ms() + stress_ms();
+	uint64_t end = now_ms() + stress_ms(3, 30);
 	struct outcome outcome = { 0 };
 	uint32_t value, i = 0;
 	size_t at = 0;
