@@ -171,6 +171,7 @@ TEST_F(peer, memory_is_reached_in_one_domain)
 	EXPECT_EQ(RW, probe_reach(&self->probe, IOVA, self->bar));
 	EXPECT_TRUE(nothing_is_pinned(self));
 	munmap((void *)wc, BAR_SIZE);
+	EXPECT_TRUE(fdinfo_becomes(self->fd, "revoked", BAR_SIZE));
 	EXPECT_EQ(0, probe_reach(&self->probe, IOVA, self->bar));
 }
 
@@ -212,7 +213,7 @@ TEST_F(peer, protection_is_respected)
 	ro = mmap(NULL, BAR_SIZE, PROT_READ, MAP_SHARED, self->peer.fd,
 		  info.offset);
 	ASSERT_NE(MAP_FAILED, (void *)ro);
-	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, ro, BAR_SIZE, IOVA, WRITE));
+	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, ro, MIB, IOVA, WRITE));
 	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, ro, PAGE_SIZE, IOVA, RW));
 	ASSERT_EQ(0, uvfio_dma_map(self->fd, ro, BAR_SIZE, IOVA, READ));
 	EXPECT_EQ(READ, probe_reach(&self->probe, IOVA, self->bar));
@@ -233,7 +234,8 @@ TEST_F(peer, range_is_in_one_area)
 	void *anonymous;
 
 	ASSERT_EQ(0, munmap(bar + LAST, PAGE_SIZE));
-	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, bar, BAR_SIZE, IOVA, RW));
+	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, bar + BAR_SIZE - MIB, MIB,
+					 IOVA, RW));
 	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, bar + LAST, PAGE_SIZE, IOVA,
 					 RW));
 	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, bar + LAST - PAGE_SIZE,
@@ -295,6 +297,7 @@ static void expect_revoked(struct __test_metadata *_metadata,
 			   struct _test_data_peer *self, uint8_t *view)
 {
 	ASSERT_NE(MAP_FAILED, (void *)view);
+	EXPECT_TRUE(fdinfo_becomes(self->fd, "revoked", BAR_SIZE + PAGE_SIZE));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA, 0));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA + LAST, 0));
 	EXPECT_EQ(0, probe_reach(&self->probe, IOVA, view));
@@ -329,6 +332,7 @@ TEST_F(peer, munmap_of_a_part_revokes_that)
 	map_whole(_metadata, self);
 	ASSERT_EQ(0, munmap(self->bar + MIB, PAGE_SIZE));
 	ASSERT_EQ(0, munmap(self->bar + 4 * MIB, 3 * MIB));
+	EXPECT_TRUE(fdinfo_becomes(self->fd, "revoked", PAGE_SIZE + 3 * MIB));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA + MIB, 0));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA + 4 * MIB, 0));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA + MIB + PAGE_SIZE,
