@@ -345,6 +345,13 @@ static int pte_insert(pte_t *pte, unsigned long address, void *data)
 	return 0;
 }
 
+/* Whatever the state of the device. */
+static unsigned long bar_page(struct vm_area_struct *vma, unsigned long address)
+{
+	return linear_page_index(vma, address) -
+	       PHYS_PFN(UVFIO_REGION_OFFSET(vma_region(vma)));
+}
+
 /* The frame of the BAR at @address; not to be used when the range is not in it. */
 static bool bar_pfn(struct vm_area_struct *vma, unsigned long address,
 		    unsigned long size, unsigned long *pfn)
@@ -352,8 +359,7 @@ static bool bar_pfn(struct vm_area_struct *vma, unsigned long address,
 	struct uvfio_dev *udev = vma->vm_private_data;
 	unsigned int region = vma_region(vma);
 	const struct uvfio_bar *bar = &udev->bars[region_bar(region)];
-	unsigned long page = linear_page_index(vma, address) -
-			     PHYS_PFN(UVFIO_REGION_OFFSET(region));
+	unsigned long page = bar_page(vma, address);
 
 	lockdep_assert_held(&udev->mem_rwsem);
 
@@ -571,6 +577,24 @@ void uvfio_bar_unhold(struct uvfio_dev *udev)
 {
 	up_read(&udev->mem_rwsem);
 	mmap_read_unlock(current->mm);
+}
+
+/**
+ * uvfio_bar_is_at - whether a process has a page of a BAR in its memory map
+ * @udev: the device
+ * @vma: of the process, whose mmap_lock is held
+ * @address: in it
+ * @phys: the page
+ */
+bool uvfio_bar_is_at(struct uvfio_dev *udev, struct vm_area_struct *vma,
+		     unsigned long address, phys_addr_t phys)
+{
+	const struct uvfio_bar *bar;
+
+	if (vma->vm_ops != &bar_vm_ops || vma->vm_private_data != udev)
+		return false;
+	bar = &udev->bars[region_bar(vma_region(vma))];
+	return PHYS_PFN(bar->start) + bar_page(vma, address) == PHYS_PFN(phys);
 }
 
 /* Claiming */

@@ -486,6 +486,23 @@ static bool enforce_coherency(struct iommu_domain *iommu)
 	       iommu->ops->enforce_cache_coherency(iommu);
 }
 
+/* In the first window with room for two pages, not at 0. */
+static int page_table_probe(struct uvfio_domain *domain,
+			    struct iommu_domain *iommu,
+			    const struct windows *windows)
+{
+	size_t i;
+	u64 iova;
+
+	for (i = 0; i < windows->count; i++) {
+		iova = max_t(u64, PAGE_ALIGN(windows->w[i].start), PAGE_SIZE);
+		if (iova + 2 * PAGE_SIZE - 1 <= windows->w[i].last)
+			return uvfio_table_probe(iommu, iova,
+						 &domain->one_by_one);
+	}
+	return -EINVAL;
+}
+
 /* The group is the domain's: bring it into the domain's page table. */
 static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 		      struct iommu_group *iommu_group, struct list_head *resvs)
@@ -518,9 +535,14 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 	if (ret)
 		goto err_swap;
 
-	kfree(old);
 	scoped_guard(mutex, &domain->map_lock)
 		windows_end(narrow, iommu);
+	/* Until domain->iommu is set, nobody maps anything. */
+	ret = domain->iommu ? 0 : page_table_probe(domain, iommu, narrow);
+	if (ret)
+		goto err_attached;
+
+	kfree(old);
 	if (!domain->iommu) {
 		domain->coherent = enforce_coherency(iommu);
 		/* Pairs with domain_table(). */
@@ -528,6 +550,8 @@ static int group_join(struct uvfio_domain *domain, struct pci_dev *pdev,
 	}
 	return 0;
 
+err_attached:
+	iommu_detach_group(iommu, iommu_group);
 err_swap:
 	mutex_lock(&domain->map_lock);
 	domain->windows = old;

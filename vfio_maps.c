@@ -132,42 +132,62 @@ static bool in_windows(const struct windows *windows, u64 start, u64 last)
 	return false;
 }
 
-/*
- * Moves *@pos up to where @size bytes are free before the next mapping of those at
- * and below @map; past all of them, and false, if that is nowhere. Recursion is as
- * deep as the tree.
- */
-static bool hole_find(struct uvfio_map *map, u64 *pos, u64 size)
+/* What is looked for, from where on. */
+struct room {
+	u64 pos, size;
+	u64 vaddr, align;	/* congruent to one modulo the other */
+};
+
+static u64 room_start(const struct room *room)
 {
-	if (!map || map->tree.last < *pos)
+	return room->pos + ((room->vaddr - room->pos) & (room->align - 1));
+}
+
+/* Whether it is there, with what comes @next. */
+static bool room_before(const struct room *room, u64 next)
+{
+	u64 start = room_start(room);
+
+	return start >= room->pos && next >= start &&
+	       next - start >= room->size;
+}
+
+/*
+ * Moves the room up to where it is, before the next mapping of those at and below
+ * @map; past all of them, and false, if that is nowhere. Recursion is as deep as the
+ * tree.
+ */
+static bool room_find(struct uvfio_map *map, struct room *room)
+{
+	if (!map || map->tree.last < room->pos)
 		return false;
-	if (map->tree.first >= *pos) {
-		if (map->tree.first - *pos >= size)
+	if (map->tree.first >= room->pos) {
+		if (room_before(room, map->tree.first))
 			return true;
-		if (map->tree.hole < size) {
-			*pos = map->tree.last + 1;
+		if (map->tree.hole < room->size) {
+			room->pos = map->tree.last + 1;
 			return false;
 		}
 	}
-	if (hole_find(map_of(map->node.rb_left), pos, size))
+	if (room_find(map_of(map->node.rb_left), room))
 		return true;
-	if (map->iova >= *pos && map->iova - *pos >= size)
+	if (map->iova >= room->pos && room_before(room, map->iova))
 		return true;
-	*pos = max(*pos, map->last + 1);
-	return hole_find(map_of(map->node.rb_right), pos, size);
+	room->pos = max(room->pos, map->last + 1);
+	return room_find(map_of(map->node.rb_right), room);
 }
 
 /* The lowest IOVA in first .. last that is free and congruent to @vaddr. */
 static bool room_between(struct uvfio_domain *domain, u64 first, u64 last,
 			 u64 vaddr, u64 size, u64 align, u64 *iova)
 {
-	u64 pos = first, need = size + align - PAGE_SIZE;
+	struct room room = {
+		.pos = first, .size = size, .vaddr = vaddr, .align = align,
+	};
 
-	if (need < size)
-		return false;
-	hole_find(map_of(domain->maps.rb_node), &pos, need);
-	*iova = pos + ((vaddr - pos) & (align - 1));
-	return *iova >= pos && *iova <= last && size - 1 <= last - *iova;
+	room_find(map_of(domain->maps.rb_node), &room);
+	*iova = room_start(&room);
+	return room_before(&room, last + 1);
 }
 
 static bool room_in_windows(struct uvfio_domain *domain, u64 first, u64 last,
@@ -604,18 +624,6 @@ static int maps_take(struct uvfio_domain *domain, struct taken *taken, bool cut)
 	return ret;
 }
 
-static void map_lock_peer(struct uvfio_map *map)
-{
-	if (map->peer)
-		mutex_lock(&map->peer->peer_lock);
-}
-
-static void map_unlock_peer(struct uvfio_map *map)
-{
-	if (map->peer)
-		mutex_unlock(&map->peer->peer_lock);
-}
-
 /* Empties a busy mapping; its IOVA range stays reserved. */
 static void map_empty(struct uvfio_domain *domain, struct uvfio_map *map)
 {
@@ -628,9 +636,9 @@ static void map_empty(struct uvfio_domain *domain, struct uvfio_map *map)
 	map_unlock_peer(map);
 }
 
-/* The part of @map above @last, for the spare mapping. */
+/* The part of @map above @last, for the spare mapping; what is below is out. */
 static void rest_init(struct uvfio_domain *domain, struct uvfio_map *rest,
-		      struct uvfio_map *map, u64 last)
+		      struct uvfio_map *map, u64 first, u64 last)
 {
 	rest->iova = last + 1;
 	rest->last = map->last;
@@ -638,7 +646,11 @@ static void rest_init(struct uvfio_domain *domain, struct uvfio_map *rest,
 	rest->holey = true;
 	rest->space = map->space;
 	refcount_inc(&rest->space->users);
-	rest->present = uvfio_map_present(domain, map, rest->iova, rest->last);
+	if (map->present == map_pages(map) - ((last - first + 1) >> PAGE_SHIFT))
+		rest->present = map_pages(rest);
+	else
+		rest->present = uvfio_map_present(domain, map, rest->iova,
+						  rest->last);
 	map->present -= rest->present;
 	if (!map->peer)
 		return;
@@ -690,9 +702,9 @@ static void map_cut(struct uvfio_domain *domain, struct uvfio_map *map,
 	uvfio_space_hold(map);
 	map_lock_peer(map);
 	scoped_guard(rwsem_read, &domain->table_rwsem) {
-		uvfio_map_remove(domain, map, first, last);
+		uvfio_map_remove_split(domain, map, first, last);
 		if (rest)
-			rest_init(domain, rest, map, last);
+			rest_init(domain, rest, map, first, last);
 	}
 	map_trim(domain, map, rest, first, last);
 	map_unlock_peer(map);

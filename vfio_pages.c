@@ -349,11 +349,15 @@ static size_t usual_leaf(const struct uvfio_map *map, phys_addr_t phys)
  * How much of @size bytes to map by one call, so that it makes no IOMMU page that
  * is too large.
  */
-static size_t piece_size(struct iommu_domain *iommu, struct uvfio_map *map,
+static size_t piece_size(struct uvfio_domain *domain, struct uvfio_map *map,
 			 u64 iova, phys_addr_t phys, size_t size)
 {
-	unsigned long large = iommu->pgsize_bitmap & ~(2UL * USUAL_LEAF - 1);
+	unsigned long sizes = domain->iommu->pgsize_bitmap;
+	unsigned long large = sizes & ~(2UL * USUAL_LEAF - 1);
 	size_t next;
+
+	if (domain->one_by_one)
+		return PAGE_SIZE;
 
 	large = large ? 1UL << __ffs(large) : 0;
 	if (!large || size < large)
@@ -380,7 +384,7 @@ static int map_into_iommu(struct uvfio_domain *domain, struct uvfio_map *map,
 
 	guard(rwsem_read)(&domain->table_rwsem);
 	for (; size; iova += piece, phys += piece, size -= piece) {
-		piece = piece_size(iommu, map, iova, phys, size);
+		piece = piece_size(domain, map, iova, phys, size);
 		ret = iommu_map(iommu, iova, phys, piece, map->prot,
 				GFP_KERNEL_ACCOUNT);
 		if (ret) {
@@ -513,14 +517,25 @@ static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 
 /* Taking out */
 
+/*
+ * False if the IOMMU does not do it, which none should dare: then pages stay pinned
+ * rather than in reach of a device that does not own them any more.
+ */
+static bool unmap_all(struct iommu_domain *iommu, u64 iova, size_t size)
+{
+	return !size || !WARN_ON_ONCE(iommu_unmap(iommu, iova, size) != size);
+}
+
 /* All of a mapping that has its list of runs; returns how many pages it was. */
 static u64 remove_whole(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	u64 pages;
 
-	if (map->present)
-		iommu_unmap(domain->iommu, map->iova,
-			    map->present << PAGE_SHIFT);
+	if (!unmap_all(domain->iommu, map->iova, map->present << PAGE_SHIFT)) {
+		runs_free(&map->pinned);
+		map->holey = true;
+		return 0;
+	}
 	map->present = 0;
 	pages = unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
 	runs_free(&map->pinned);
@@ -567,8 +582,10 @@ static void removal_unmap(struct removal *r, u64 iova, size_t size)
 	if (r->count == ARRAY_SIZE(r->runs) || iova != r->end ||
 	    size != r->size)
 		removal_flush(r);
-	WARN_ON_ONCE(iommu_unmap_fast(r->domain->iommu, iova, size,
-				      &r->gather) != size);
+	/* As with unmap_all(). */
+	if (WARN_ON_ONCE(iommu_unmap_fast(r->domain->iommu, iova, size,
+					  &r->gather) != size))
+		return;
 	r->runs[r->count++] = PHYS_PFN(phys) << RUN_COUNT_BITS | (pages - 1);
 	r->end = iova + size;
 	r->size = size;
@@ -598,12 +615,9 @@ static size_t contiguous(struct iommu_domain *iommu, u64 iova, u64 last)
 static bool looks_like_leaf(struct iommu_domain *iommu, struct uvfio_map *map,
 			    u64 start, size_t size)
 {
-	phys_addr_t phys;
+	phys_addr_t phys = iommu_iova_to_phys(iommu, start);
 	size_t i;
 
-	if (start < map->iova || start + size - 1 > map->last)
-		return false;
-	phys = iommu_iova_to_phys(iommu, start);
 	if (!phys || !IS_ALIGNED(phys, size) || size > usual_leaf(map, phys))
 		return false;
 	for (i = PAGE_SIZE; i < size; i += PAGE_SIZE)
@@ -612,18 +626,64 @@ static bool looks_like_leaf(struct iommu_domain *iommu, struct uvfio_map *map,
 	return true;
 }
 
+/* Of what looks like an IOMMU page at @iova, and lies in first .. last. */
 static size_t leaf_size(struct iommu_domain *iommu, struct uvfio_map *map,
-			u64 iova)
+			u64 iova, u64 first, u64 last)
 {
 	unsigned long sizes = iommu->pgsize_bitmap & ~(2 * PAGE_SIZE - 1);
 	size_t size;
+	u64 start;
 
 	for (; sizes; sizes &= ~size) {
 		size = 1UL << __fls(sizes);
-		if (looks_like_leaf(iommu, map, round_down(iova, size), size))
+		start = round_down(iova, size);
+		if (start >= first && start + size - 1 <= last &&
+		    looks_like_leaf(iommu, map, start, size))
 			return size;
 	}
 	return PAGE_SIZE;
+}
+
+/* The same, of all of the mapping. */
+static size_t map_leaf_size(struct iommu_domain *iommu, struct uvfio_map *map,
+			    u64 iova)
+{
+	return leaf_size(iommu, map, iova, map->iova, map->last);
+}
+
+/**
+ * uvfio_table_probe - find out whether pages can be unmapped that were mapped together
+ * @iommu: a new page table, attached; its device is no bus master
+ * @iova: where two pages can be mapped
+ * @one_by_one: returns whether each page has to be mapped by a call of its own
+ *
+ * A paravirtual IOMMU may keep what it was told as it was told, and know no parts.
+ */
+int uvfio_table_probe(struct iommu_domain *iommu, u64 iova, bool *one_by_one)
+{
+	struct page *pages = alloc_pages(GFP_KERNEL | __GFP_ZERO, 1);
+	size_t size = 2 * PAGE_SIZE;
+	int ret;
+
+	if (!pages)
+		return -ENOMEM;
+
+	ret = iommu_map(iommu, iova, page_to_phys(pages), size, IOMMU_READ,
+			GFP_KERNEL);
+	if (!ret) {
+		*one_by_one = iommu_unmap(iommu, iova, PAGE_SIZE) != PAGE_SIZE ||
+			      !iommu_iova_to_phys(iommu, iova + PAGE_SIZE);
+		if (*one_by_one)
+			iommu_unmap(iommu, iova, size);
+		else
+			iommu_unmap(iommu, iova + PAGE_SIZE, PAGE_SIZE);
+	}
+	/* Rather lost than in reach of a device. */
+	if (!ret && WARN_ON(iommu_iova_to_phys(iommu, iova) ||
+			    iommu_iova_to_phys(iommu, iova + PAGE_SIZE)))
+		return -EINVAL;
+	__free_pages(pages, 1);
+	return ret;
 }
 
 /* Both parts of what was one IOMMU page, or none. */
@@ -660,9 +720,9 @@ static int split_at(struct uvfio_domain *domain, struct uvfio_map *map,
 	u64 start;
 	int ret;
 
-	if (boundary <= map->iova || boundary > map->last)
+	if (boundary <= map->iova || boundary > map->last || domain->one_by_one)
 		return 0;
-	leaf = leaf_size(iommu, map, boundary);
+	leaf = map_leaf_size(iommu, map, boundary);
 	start = round_down(boundary, leaf);
 	if (start == boundary)
 		return 0;
@@ -690,7 +750,10 @@ int uvfio_map_split(struct uvfio_domain *domain, struct uvfio_map *map,
 	       split_at(domain, map, last + 1, GFP_KERNEL_ACCOUNT);
 }
 
-/* Takes out what is at @iova, but not beyond @last; returns its size. */
+/*
+ * Takes out what is at @iova, but not beyond @last; returns its size. No IOMMU page
+ * goes beyond: what does look like one is none any more.
+ */
 static size_t removal_step(struct removal *r, u64 iova, u64 last)
 {
 	struct iommu_domain *iommu = r->domain->iommu;
@@ -700,7 +763,7 @@ static size_t removal_step(struct removal *r, u64 iova, u64 last)
 	if (!iommu_iova_to_phys(iommu, iova))
 		return PAGE_SIZE;
 
-	size = leaf_size(iommu, r->map, iova);
+	size = leaf_size(iommu, r->map, iova, iova, last);
 	if (size == PAGE_SIZE)
 		size = contiguous(iommu, iova, last);
 	removal_unmap(r, iova, size);
@@ -718,15 +781,18 @@ static void split_or_widen(struct uvfio_domain *domain, struct uvfio_map *map,
 	u64 first = *iova, end = *last + 1;
 
 	if (split_at(domain, map, first, gfp))
-		*iova = round_down(first, leaf_size(domain->iommu, map, first));
+		*iova = round_down(first, map_leaf_size(domain->iommu, map,
+							first));
 	if (split_at(domain, map, end, gfp))
-		*last = round_up(end, leaf_size(domain->iommu, map, end)) - 1;
+		*last = round_up(end, map_leaf_size(domain->iommu, map,
+						    end)) - 1;
 	if (*iova != first || *last + 1 != end)
 		pr_warn_ratelimited("no memory to split an IOMMU page: %llu KiB more at IOVA %#llx are out of reach for the device\n",
 				    (first - *iova + *last + 1 - end) >> 10,
 				    *iova);
 }
 
+/* Between boundaries of IOMMU pages. */
 static noinline u64 remove_part(struct uvfio_domain *domain,
 				struct uvfio_map *map, u64 iova, u64 last)
 {
@@ -734,7 +800,6 @@ static noinline u64 remove_part(struct uvfio_domain *domain,
 
 	runs_free(&map->pinned);
 	map->holey = true;
-	split_or_widen(domain, map, &iova, &last);
 	iommu_iotlb_gather_init(&r.gather);
 	while (iova <= last && map->present) {
 		iova += removal_step(&r, iova, last);
@@ -753,7 +818,7 @@ static noinline u64 remove_part(struct uvfio_domain *domain,
  *
  * The device cannot reach the pages any more when they are unpinned, and they are
  * when this returns. Allocates nothing that is waited for, takes no page's lock. If
- * a large IOMMU page cannot be split all of it goes, but not after uvfio_map_split().
+ * a large IOMMU page cannot be split all of it goes.
  *
  * Return: how many pages were taken out.
  */
@@ -764,7 +829,21 @@ u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
 
 	if (!map->holey && iova == map->iova && last == map->last)
 		return remove_whole(domain, map);
+	split_or_widen(domain, map, &iova, &last);
 	return remove_part(domain, map, iova, last);
+}
+
+/**
+ * uvfio_map_remove_split - the same of what uvfio_map_split() was called for
+ * @domain: its table_rwsem is held
+ * @map: busy and not live
+ * @iova: first byte
+ * @last: last byte
+ */
+void uvfio_map_remove_split(struct uvfio_domain *domain, struct uvfio_map *map,
+			    u64 iova, u64 last)
+{
+	remove_part(domain, map, iova, last);
 }
 
 /**

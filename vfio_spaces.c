@@ -57,6 +57,8 @@ static void map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
 	u64 iova = map_iova(map, start), pages;
 
 	pages = uvfio_map_remove(domain, map, iova, iova + (end - start) - 1);
+	if (!pages)
+		return;
 	atomic64_add(pages, &domain->revoked);
 	trace_uvfio_revoke(domain->id, iova, end - start, start, pages);
 }
@@ -135,8 +137,9 @@ static enum verdict file_judge(struct file *file, pgoff_t index,
  * hold up all who verify. @mm may be gone but for its struct; then it has no memory.
  */
 static enum verdict page_verify(struct mm_struct *mm, unsigned long address,
-				struct page *page)
+				phys_addr_t phys)
 {
+	struct page *page = pfn_to_page(PHYS_PFN(phys));
 	enum verdict verdict = PAGE_GONE;
 	struct sight sight = {};
 	bool seen;
@@ -159,12 +162,33 @@ static enum verdict page_verify(struct mm_struct *mm, unsigned long address,
 	return verdict;
 }
 
+/* The same of what @peer has at @phys: it is in no other's memory map. */
+static enum verdict peer_verify(struct mm_struct *mm, unsigned long address,
+				struct uvfio_dev *peer, phys_addr_t phys)
+{
+	struct vm_area_struct *vma;
+	bool there = false;
+
+	if (!mmget_not_zero(mm))
+		return PAGE_GONE;
+	if (!mmap_read_trylock(mm)) {
+		mmput_async(mm);
+		return PAGE_SUSPECT;
+	}
+	vma = vma_lookup(mm, address);
+	if (vma)
+		there = uvfio_bar_is_at(peer, vma, address, phys);
+	mmap_read_unlock(mm);
+	mmput_async(mm);
+	return there ? PAGE_STAYS : PAGE_GONE;
+}
+
 /* Some pages of a mapping, from @start on, as they were with all locks held. */
 struct suspicion {
 	struct uvfio_map *map;		/* ref */
 	unsigned long start;
 	unsigned int count;
-	struct page *pages[32];		/* NULL: none */
+	phys_addr_t pages[32];		/* 0: none */
 };
 
 /* Takes the next suspects, if there are any, from the list. */
@@ -172,7 +196,6 @@ static bool suspicion_take(struct uvfio_space *space,
 			   struct uvfio_domain *domain, struct suspicion *s)
 {
 	struct uvfio_map *map;
-	phys_addr_t phys;
 
 	guard(rwsem_read)(&domain->table_rwsem);
 	guard(mutex)(&space->lock);
@@ -188,10 +211,9 @@ static bool suspicion_take(struct uvfio_space *space,
 	for (s->count = 0; s->count < ARRAY_SIZE(s->pages); s->count++) {
 		if (map->suspect_start == map->suspect_end)
 			break;
-		phys = map->peer ? 0 :
+		s->pages[s->count] =
 			iommu_iova_to_phys(domain->iommu,
 					   map_iova(map, map->suspect_start));
-		s->pages[s->count] = phys ? pfn_to_page(PHYS_PFN(phys)) : NULL;
 		map->suspect_start += PAGE_SIZE;
 	}
 	if (map->suspect_start == map->suspect_end)
@@ -241,6 +263,31 @@ static void suspicion_return(struct uvfio_space *space,
 	space_suspect(space, start, start + PAGE_SIZE);
 }
 
+static enum verdict suspicion_verify(struct uvfio_space *space,
+				     const struct suspicion *s, unsigned int i)
+{
+	unsigned long address = s->start + i * PAGE_SIZE;
+
+	if (!s->pages[i])
+		return PAGE_STAYS;
+	if (s->map->peer)
+		return peer_verify(space_mm(space), address, s->map->peer,
+				   s->pages[i]);
+	return page_verify(space_mm(space), address, s->pages[i]);
+}
+
+static void suspicion_gone(struct uvfio_space *space,
+			   struct uvfio_domain *domain,
+			   const struct suspicion *s, unsigned int first,
+			   unsigned int count)
+{
+	if (!count)
+		return;
+	map_lock_peer(s->map);
+	suspicion_revoke(space, domain, s, first, count);
+	map_unlock_peer(s->map);
+}
+
 /* False: something is suspect as before. */
 static bool suspicion_settle(struct uvfio_space *space,
 			     struct uvfio_domain *domain,
@@ -248,26 +295,22 @@ static bool suspicion_settle(struct uvfio_space *space,
 {
 	enum verdict verdict;
 	bool settled = true;
-	unsigned int i;
+	unsigned int i, gone = 0;
 
-	/* A BAR has no pages to look at: it is suspect only if its addresses go. */
-	if (s->map->peer) {
-		guard(mutex)(&s->map->peer->peer_lock);
-		suspicion_revoke(space, domain, s, 0, s->count);
-		return true;
-	}
 	for (i = 0; i < s->count; i++) {
-		if (!s->pages[i])
+		verdict = suspicion_verify(space, s, i);
+		if (verdict == PAGE_GONE) {
+			gone++;
 			continue;
-		verdict = page_verify(space_mm(space), s->start + i * PAGE_SIZE,
-				      s->pages[i]);
-		if (verdict == PAGE_GONE)
-			suspicion_revoke(space, domain, s, i, 1);
+		}
+		suspicion_gone(space, domain, s, i - gone, gone);
+		gone = 0;
 		if (verdict == PAGE_SUSPECT) {
 			suspicion_return(space, s, i);
 			settled = false;
 		}
 	}
+	suspicion_gone(space, domain, s, i - gone, gone);
 	return settled;
 }
 
@@ -525,7 +568,7 @@ void uvfio_space_end(struct uvfio_space *space)
 	uvfio_space_put(space);
 }
 
-/* Those of processes that have ended, unless something of theirs is still mapped. */
+/* Those of processes that have ended, unless there is still a mapping of theirs. */
 static void spaces_prune(struct uvfio_domain *domain)
 {
 	struct uvfio_space *space, *next;
@@ -534,7 +577,7 @@ static void spaces_prune(struct uvfio_domain *domain)
 	scoped_guard(mutex, &domain->map_lock)
 		list_for_each_entry_safe(space, next, &domain->spaces, link)
 			if (READ_ONCE(space->over) &&
-			    !READ_ONCE(space->maps.rb_root.rb_node))
+			    refcount_read(&space->users) == 1)
 				list_move(&space->link, &over);
 	list_for_each_entry_safe(space, next, &over, link)
 		uvfio_space_end(space);

@@ -119,6 +119,7 @@ struct uvfio_domain {
 	const struct cred *root_cred;	/* who was charged for the root table */
 	atomic64_t revoked;		/* pages, since it was made */
 	bool coherent;			/* no-snoop is overruled; as iommu */
+	bool one_by_one;		/* as iommu; see uvfio_table_probe() */
 	/*
 	 * Set once, by the first attach (group_lock, pairs with domain_table());
 	 * whoever saw it set may use it as long as it holds the domain.
@@ -153,6 +154,19 @@ static inline u64 map_iova(const struct uvfio_map *map, unsigned long address)
 	return map->iova + (address - map->memory.start);
 }
 
+/* What a BAR's mapping holds. */
+static inline void map_lock_peer(struct uvfio_map *map)
+{
+	if (map->peer)
+		mutex_lock(&map->peer->peer_lock);
+}
+
+static inline void map_unlock_peer(struct uvfio_map *map)
+{
+	if (map->peer)
+		mutex_unlock(&map->peer->peer_lock);
+}
+
 /* vfio_maps.c */
 int uvfio_maps_init(void);
 void uvfio_maps_exit(void);
@@ -164,12 +178,15 @@ void uvfio_maps_free(struct uvfio_domain *domain);
 void uvfio_map_put(struct uvfio_domain *domain, struct uvfio_map *map);
 
 /* vfio_pages.c */
+int uvfio_table_probe(struct iommu_domain *iommu, u64 iova, bool *one_by_one);
 int uvfio_charge_refused(int ret, u64 bytes);
 int uvfio_charge_root(struct uvfio_domain *domain);
 void uvfio_uncharge_tables(struct uvfio_domain *domain);
 int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map);
 int uvfio_map_fill_peer(struct uvfio_domain *domain, struct uvfio_map *map,
 			phys_addr_t phys);
+void uvfio_map_remove_split(struct uvfio_domain *domain, struct uvfio_map *map,
+			    u64 iova, u64 last);
 int uvfio_map_split(struct uvfio_domain *domain, struct uvfio_map *map,
 		    u64 iova, u64 last);
 u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,

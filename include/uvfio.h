@@ -272,6 +272,8 @@ int uvfio_rom_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 struct uvfio_dev *uvfio_bar_hold(unsigned long vaddr, u64 size, bool write,
 				 phys_addr_t *phys);
 void uvfio_bar_unhold(struct uvfio_dev *udev);
+bool uvfio_bar_is_at(struct uvfio_dev *udev, struct vm_area_struct *vma,
+		     unsigned long address, phys_addr_t phys);
 
 /* vfio_listener.c */
 int uvfio_listener_start(struct uvfio_listener *listener, int fd,
