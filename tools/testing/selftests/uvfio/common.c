@@ -446,14 +446,15 @@ bool kmsg_has(int kmsg, const char *first, const char *second)
 	}
 }
 
-/* A number of /proc/self/status, such as VmPin in kB; -1: no such field. */
-long process_status(const char *field)
+/* A number of /proc/PID/status, such as VmPin in kB; -1: no such field. */
+long process_status_of(pid_t pid, const char *field)
 {
-	char line[256];
+	char path[64], line[256];
 	long value = -1;
 	FILE *file;
 
-	file = fopen("/proc/self/status", "re");
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "re");
 	if (!file)
 		return -1;
 	while (fgets(line, sizeof(line), file)) {
@@ -464,6 +465,11 @@ long process_status(const char *field)
 	}
 	fclose(file);
 	return value;
+}
+
+long process_status(const char *field)
+{
+	return process_status_of(getpid(), field);
 }
 
 /*

@@ -110,6 +110,7 @@ bool file_exists(const char *path);
 
 bool kmsg_has(int kmsg, const char *first, const char *second);
 
+long process_status_of(pid_t pid, const char *field);
 long process_status(const char *field);
 long long fdinfo_number(int fd, const char *key);
 bool fdinfo_becomes(int fd, const char *key, long long value);
