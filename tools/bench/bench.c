@@ -575,7 +575,8 @@ static void profile(struct bench *b, const struct measurement *m)
 
 	printf("%u", m->ops);
 	for (i = 0; i < MAX_COSTS && m->costs[i].name; i++)
-		printf("\t%s", m->costs[i].name);
+		printf("\t%s\t%llu", m->costs[i].name,
+		       (unsigned long long)costs[i]);
 	printf("\n");
 }
 

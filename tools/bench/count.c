@@ -50,13 +50,16 @@ static void receive(const char *end)
 	}
 }
 
-/* It shows its line anew for each character, and prompts when it is done. */
+/*
+ * It shows its line anew for each character, and prompts when it is done. An empty
+ * line comes first, to end what the terminal may have echoed when it was opened.
+ */
 static void command(const char *line)
 {
 	char echo[64];
 
 	snprintf(echo, sizeof(echo), "%s\033[K\r\n", line);
-	if (dprintf(monitor, "%s\n", line) < 0)
+	if (dprintf(monitor, "\n%s\n", line) < 0)
 		err(1, "/dev/ttyS3");
 	receive(echo);
 	receive("(qemu) ");

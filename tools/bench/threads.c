@@ -156,6 +156,6 @@ void measure_threads(const struct driver *driver, struct device *dev)
 			.memory = allocate(ADJACENT, SIZE),
 		};
 	measure_both("nothing shared", true, threads, compute);
-	measure_both("DMA map and unmap, 64 MiB", driver->can & CAN_DMA,
+	measure_both("map, unmap 64 MiB", driver->can & CAN_DMA,
 		     threads, map_and_unmap);
 }
