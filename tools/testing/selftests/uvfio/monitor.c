@@ -22,11 +22,6 @@
 #define PAGE_BITS	12
 #define CR4_LA57	0x1000	/* five levels, not four */
 
-/* VT-d: the register that leads to the root table, and an entry of a context. */
-#define VTD_ROOT_TABLE	0xfed90020
-#define VTD_PRESENT	1
-#define VTD_LEVELS(hi)	((hi) % 8 + 2)
-
 static int monitor = -1;
 
 int monitor_open(void)
@@ -120,15 +115,21 @@ static int find_number(const char *answer, const char *name, uint64_t *value)
 	return end == number ? -ENOMSG : 0;
 }
 
-static int read_physical(uint64_t address, uint64_t *value)
+/* @size: 'g' for 8 bytes, 'w' for 4 */
+static int read_physical_as(char size, uint64_t address, uint64_t *value)
 {
 	char command[64], answer[128];
 	int ret;
 
-	snprintf(command, sizeof(command), "xp /1gx 0x%llx",
+	snprintf(command, sizeof(command), "xp /1%cx 0x%llx", size,
 		 (unsigned long long)address);
 	ret = monitor_command(command, answer, sizeof(answer));
 	return ret ? ret : find_number(answer, ": ", value);
+}
+
+static int read_physical(uint64_t address, uint64_t *value)
+{
+	return read_physical_as('g', address, value);
 }
 
 /* The root of page tables, and which bits of an address it is indexed by. */
@@ -154,9 +155,16 @@ static int find_tables(struct tables *tables)
 	return ret;
 }
 
-/* Entries of tables with any bit of @present lead somewhere. */
-static int walk(struct tables at, uint64_t address, uint64_t present,
-		uint64_t *pte, uint64_t *size)
+/* An entry leads somewhere with any bit of @present; it has @huge of @huge_mask... */
+struct entries {
+	uint64_t present;
+	uint64_t huge_mask, huge;	/* ... when it maps what a table would */
+};
+
+static const struct entries cpu_entries = { PTE_PRESENT, PTE_HUGE, PTE_HUGE };
+
+static int walk(struct tables at, const struct entries *entries,
+		uint64_t address, uint64_t *pte, uint64_t *size)
 {
 	uint64_t index;
 	int ret;
@@ -166,9 +174,10 @@ static int walk(struct tables at, uint64_t address, uint64_t present,
 		ret = read_physical(at.root + index * sizeof(*pte), pte);
 		if (ret)
 			return ret;
-		if (!(*pte & present))
+		if (!(*pte & entries->present))
 			return -EFAULT;
-		if (at.shift == PAGE_BITS || *pte & PTE_HUGE) {
+		if (at.shift == PAGE_BITS ||
+		    (*pte & entries->huge_mask) == entries->huge) {
 			*size = 1ULL << at.shift;
 			return 0;
 		}
@@ -183,7 +192,7 @@ static bool are_ours(struct tables tables)
 	uint64_t pte, size, offset, value;
 
 	secret = (uint64_t)getpid() << 32 ^ now_ms();
-	if (walk(tables, (uintptr_t)&secret, PTE_PRESENT, &pte, &size))
+	if (walk(tables, &cpu_entries, (uintptr_t)&secret, &pte, &size))
 		return false;
 	offset = (uintptr_t)&secret & (size - 1);
 	return !read_physical((pte & PTE_ADDRESS & -size) + offset, &value) &&
@@ -207,28 +216,102 @@ int monitor_pte(const void *address, uint64_t *pte, uint64_t *size)
 		ret = now_ms() > deadline ? -ETIMEDOUT : find_tables(&tables);
 	} while (!ret && !are_ours(tables));
 	if (!ret)
-		ret = walk(tables, (uintptr_t)address, PTE_PRESENT, pte, size);
+		ret = walk(tables, &cpu_entries, (uintptr_t)address, pte, size);
 	sched_setaffinity(0, sizeof(before), &before);
 	return ret;
 }
 
-/* Those of a device, in the domain that it is attached to. */
-static int find_iova_tables(unsigned int bus, unsigned int function,
-			    struct tables *tables)
+/*
+ * The tables of a device, in the domain that it is attached to: @id is the bus in
+ * the upper byte, device and function in the lower.
+ */
+#ifdef __aarch64__
+
+/* The SMMUv3's registers, and fields of what they lead to. */
+#define SMMU_STREAMS		0x9050080
+#define SMMU_STREAMS_CONFIG	0x9050088
+#define SMMU_TWO_LEVELS(config)	((config) >> 16 & 1)
+#define SMMU_SPLIT(config)	((config) >> 6 & 31)	/* bits of the second */
+#define SMMU_ADDRESS		0x000fffffffffffc0ULL
+#define SMMU_SPAN		31	/* of an entry of the first; 0: none */
+#define SMMU_STREAM_SIZE	64
+#define SMMU_TRANSLATES(stream)	(((stream) & 15) == 11)	/* by one stage */
+#define SMMU_BITS(context)	(64 - ((context) & 63))	/* of an IOVA */
+#define SMMU_READ_ONLY		0x80ULL
+
+static const struct entries iova_entries = { 1, 2, 0 };
+
+static int find_stream(unsigned int id, uint64_t *stream)
+{
+	uint64_t table = 0, config = 0;
+	int ret;
+
+	ret = read_physical(SMMU_STREAMS, &table);
+	if (!ret)
+		ret = read_physical_as('w', SMMU_STREAMS_CONFIG, &config);
+	if (!ret && SMMU_TWO_LEVELS(config)) {
+		ret = read_physical((table & SMMU_ADDRESS) +
+				    (id >> SMMU_SPLIT(config)) * 8, &table);
+		if (!ret && !(table & SMMU_SPAN))
+			return -EFAULT;
+		id &= (1 << SMMU_SPLIT(config)) - 1;
+	}
+	if (ret)
+		return ret;
+	return read_physical((table & SMMU_ADDRESS) + id * SMMU_STREAM_SIZE,
+			     stream);
+}
+
+static int find_iova_tables(unsigned int id, struct tables *tables)
+{
+	uint64_t stream = 0, context = 0;
+	int ret;
+
+	ret = find_stream(id, &stream);
+	if (!ret && !SMMU_TRANSLATES(stream))
+		ret = -EFAULT;
+	if (!ret)
+		ret = read_physical(stream & SMMU_ADDRESS, &context);
+	if (!ret)
+		ret = read_physical((stream & SMMU_ADDRESS) + 8, &tables->root);
+	tables->root &= PTE_ADDRESS;
+	tables->shift = PAGE_BITS + (SMMU_BITS(context) - PAGE_BITS - 1) /
+				    TABLE_BITS * TABLE_BITS;
+	return ret;
+}
+
+static uint64_t iova_pte(uint64_t entry)
+{
+	return (entry & IOVA_ADDRESS) | IOVA_READ |
+	       (entry & SMMU_READ_ONLY ? 0 : IOVA_WRITE);
+}
+
+#else
+
+/* VT-d: the register that leads to the root table, and an entry of a context. */
+#define VTD_ROOT_TABLE	0xfed90020
+#define VTD_PRESENT	1
+#define VTD_LEVELS(hi)	((hi) % 8 + 2)
+
+static const struct entries iova_entries = {
+	IOVA_READ | IOVA_WRITE, PTE_HUGE, PTE_HUGE
+};
+
+static int find_iova_tables(unsigned int id, struct tables *tables)
 {
 	uint64_t root, context, low = 0, high = 0;
 	int ret;
 
 	ret = read_physical(VTD_ROOT_TABLE, &root);
 	if (!ret)
-		ret = read_physical((root & PTE_ADDRESS) + bus * 16, &context);
+		ret = read_physical((root & PTE_ADDRESS) + (id >> 8) * 16, &context);
 	if (!ret && !(context & VTD_PRESENT))
 		ret = -EFAULT;
 	if (!ret)
-		ret = read_physical((context & PTE_ADDRESS) + function * 16,
+		ret = read_physical((context & PTE_ADDRESS) + (id & 0xff) * 16,
 				    &low);
 	if (!ret)
-		ret = read_physical((context & PTE_ADDRESS) + function * 16 + 8,
+		ret = read_physical((context & PTE_ADDRESS) + (id & 0xff) * 16 + 8,
 				    &high);
 	if (!ret && !(low & VTD_PRESENT))
 		ret = -EFAULT;
@@ -236,6 +319,13 @@ static int find_iova_tables(unsigned int bus, unsigned int function,
 	tables->shift = PAGE_BITS + (VTD_LEVELS(high) - 1) * TABLE_BITS;
 	return ret;
 }
+
+static uint64_t iova_pte(uint64_t entry)
+{
+	return entry;
+}
+
+#endif
 
 int monitor_iova(const char *bdf, uint64_t iova, uint64_t *pte, uint64_t *size)
 {
@@ -245,10 +335,12 @@ int monitor_iova(const char *bdf, uint64_t iova, uint64_t *pte, uint64_t *size)
 
 	if (sscanf(bdf, "%*x:%x:%x.%u", &bus, &device, &function) != 3)
 		return -EINVAL;
-	ret = find_iova_tables(bus, device << 3 | function, &tables);
+	ret = find_iova_tables(bus << 8 | device << 3 | function, &tables);
 	if (ret)
 		return ret;
 	if (iova >> (tables.shift + TABLE_BITS))
 		return -EFAULT;
-	return walk(tables, iova, IOVA_READ | IOVA_WRITE, pte, size);
+	ret = walk(tables, &iova_entries, iova, pte, size);
+	*pte = iova_pte(*pte);
+	return ret;
 }

@@ -47,7 +47,7 @@ int monitor_command(const char *command, char *answer, size_t size);
  */
 int monitor_pte(const void *address, uint64_t *pte, uint64_t *size);
 
-/* Of an entry of VT-d's page tables: */
+/* Of an entry of an IOMMU's page tables, for any of them as VT-d has it: */
 #define IOVA_READ		0x001ULL
 #define IOVA_WRITE		0x002ULL
 #define IOVA_ADDRESS		PTE_ADDRESS
