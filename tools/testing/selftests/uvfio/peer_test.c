@@ -620,7 +620,7 @@ static int fill_all(struct probe *probe, uint8_t *bar)
 
 	while (!ret && pos < FOUR_GIB) {
 		next = ARRAY_SIZE(taken) - 1;
-		for (i = 0; i < next; i++)
+		for (i = 0; i < ARRAY_SIZE(taken); i++)
 			if (taken[i].start >= pos &&
 			    taken[i].start < taken[next].start)
 				next = i;
