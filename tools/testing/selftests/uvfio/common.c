@@ -40,7 +40,7 @@ static const struct {
 	[NVME]		= { 0x1b36, 0x0010, 0 },
 	[NVME2]		= { 0x1b36, 0x0010, 1 },
 	[EDU]		= { 0x1234, 0x11e8, 0 },
-	[EDU2]		= { 0x1234, 0x11e8, 1 },
+	[EDU2]		= { 0x1234, 0x11e8, 2 },
 	[TESTDEV]	= { 0x1b36, 0x0005, 0 },
 	[E1000E]	= { 0x8086, 0x10d3, 0 },
 	[BRIDGE]	= { 0x1b36, 0x000e, 0 },
@@ -52,6 +52,8 @@ static const struct {
 	[SMALL1]	= { 0x1b36, 0x0005, 1 },
 	[SMALL2]	= { 0x1b36, 0x0005, 2 },
 	[HUGE_IVSHMEM]	= { 0x1af4, 0x1110, 1 },
+	[EDU3]		= { 0x1234, 0x11e8, 1 },
+	[EDU_BYPASS]	= { 0x1234, 0x11e8, 3 },
 };
 
 int write_file(const char *path, const char *text)
@@ -446,25 +448,41 @@ bool kmsg_has(int kmsg, const char *first, const char *second)
 	}
 }
 
+/*
+ * What is behind @key on the first line of a file such as /proc/self/status that
+ * begins with it and a colon; false: there is none.
+ */
+static bool find_line(const char *path, const char *key, char *value,
+		      size_t size)
+{
+	size_t len = strlen(key);
+	bool found = false;
+	char line[256];
+	FILE *file;
+
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file)) {
+		found = !strncmp(line, key, len) && line[len] == ':';
+		if (found) {
+			line[strcspn(line, "\n")] = '\0';
+			snprintf(value, size, "%s",
+				 line + len + 1 + strspn(line + len + 1, " \t"));
+		}
+	}
+	fclose(file);
+	return found;
+}
+
 /* A number of /proc/PID/status, such as VmPin in kB; -1: no such field. */
 long process_status_of(pid_t pid, const char *field)
 {
-	char path[64], line[256];
-	long value = -1;
-	FILE *file;
+	char path[64], value[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		size_t len = strlen(field);
-
-		if (!strncmp(line, field, len) && line[len] == ':')
-			value = strtol(line + len + 1, NULL, 10);
-	}
-	fclose(file);
-	return value;
+	return find_line(path, field, value, sizeof(value)) ?
+		       strtol(value, NULL, 10) : -1;
 }
 
 long process_status(const char *field)
@@ -472,32 +490,53 @@ long process_status(const char *field)
 	return process_status_of(getpid(), field);
 }
 
-/*
- * What /proc/self/fdinfo says of @fd: the number behind the first @key, in any
- * base; -1: there is none.
- */
-long long fdinfo_number(int fd, const char *key)
+static bool fdinfo_find(int fd, const char *key, char *value, size_t size)
 {
-	size_t len = strlen(key);
-	char path[64], line[256];
-	long long value = -1;
-	FILE *file;
-	char *end;
+	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	file = fopen(path, "re");
-	if (!file)
+	return find_line(path, key, value, size);
+}
+
+/* Of a node of ours, what it says of its domain, in any base; -1: no number. */
+long long fdinfo_number(int fd, const char *key)
+{
+	char value[64], *end;
+	long long number;
+
+	if (!fdinfo_find(fd, key, value, sizeof(value)))
 		return -1;
-	while (fgets(line, sizeof(line), file)) {
-		if (strncmp(line, key, len) || line[len] != ':')
-			continue;
-		value = strtoll(line + len + 1, &end, 0);
-		if (end == line + len + 1)
-			value = -1;
-		break;
-	}
-	fclose(file);
-	return value;
+	number = strtoll(value, &end, 0);
+	return end == value ? -1 : number;
+}
+
+bool fdinfo_is(int fd, const char *key, const char *value)
+{
+	char found[256];
+
+	return fdinfo_find(fd, key, found, sizeof(found)) &&
+	       !strcmp(found, value);
+}
+
+/* As root, who alone sees addresses there; then page_address() works as anyone. */
+int pagemap_open(void)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The physical address of a page of this process; 0: it is not in memory. */
+uint64_t page_address(int pagemap, const void *address)
+{
+	const uint64_t present = 1ULL << 63, frame = (1ULL << 55) - 1;
+	uint64_t entry;
+
+	if (pread(pagemap, &entry, sizeof(entry), (uintptr_t)address /
+		  PAGE_SIZE * sizeof(entry)) != sizeof(entry) ||
+	    !(entry & present))
+		return 0;
+	return (entry & frame) * PAGE_SIZE;
 }
 
 /* Waits for it; what the kernel does soon it need not have done at once. */
@@ -564,6 +603,24 @@ void *dma_alloc(size_t size)
 			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	return address == MAP_FAILED ? NULL : address;
+}
+
+/* The same in huge pages, if the kernel has them to spare; @size is of those. */
+void *huge_alloc(size_t size)
+{
+	uint8_t *room = mmap(NULL, size + HUGE_SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t before;
+
+	if (room == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)room & (HUGE_SIZE - 1);
+	if (before)
+		munmap(room, before);
+	munmap(room + before + size, HUGE_SIZE - before);
+	madvise(room + before, size, MADV_HUGEPAGE);
+	memset(room + before, 0, size);
+	return room + before;
 }
 
 void dma_free(void *address, size_t size)

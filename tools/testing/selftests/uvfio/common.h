@@ -27,6 +27,7 @@
 #define QUIET_MS	100
 
 #define PAGE_SIZE	4096UL
+#define HUGE_SIZE	(2UL << 20)
 #define MEMLOCK_BYTES	(8UL << 20)
 
 /*
@@ -60,6 +61,8 @@ enum which {
 	SMALL1,		/* two functions of one device: one group */
 	SMALL2,
 	HUGE_IVSHMEM,	/* BAR 2 1 GiB of memory */
+	EDU3,		/* on the root bus, too: a group of its own */
+	EDU_BYPASS,	/* the IOMMU does not translate for it: no group */
 };
 
 struct device {
@@ -82,6 +85,7 @@ int permit_open(const struct device *dev);
 int permit_write(int permit, uint32_t off, uint32_t read, uint32_t write);
 int kmsg_open(void);
 long pages_pinned(void);
+int pagemap_open(void);
 
 /* As anyone: */
 int device_node(const char *bdf, char *node, size_t size);
@@ -113,12 +117,15 @@ bool kmsg_has(int kmsg, const char *first, const char *second);
 long process_status_of(pid_t pid, const char *field);
 long process_status(const char *field);
 long long fdinfo_number(int fd, const char *key);
+bool fdinfo_is(int fd, const char *key, const char *value);
 bool fdinfo_becomes(int fd, const char *key, long long value);
+uint64_t page_address(int pagemap, const void *address);
 
 int event_new(void);
 bool event_wait(int fd, int timeout_ms);
 
 void *dma_alloc(size_t size);
+void *huge_alloc(size_t size);
 void dma_free(void *address, size_t size);
 bool is_filled(const void *address, int byte, size_t size);
 

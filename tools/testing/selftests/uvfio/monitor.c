@@ -127,7 +127,7 @@ static int read_physical_as(char size, uint64_t address, uint64_t *value)
 	return ret ? ret : find_number(answer, ": ", value);
 }
 
-static int read_physical(uint64_t address, uint64_t *value)
+int monitor_physical(uint64_t address, uint64_t *value)
 {
 	return read_physical_as('g', address, value);
 }
@@ -171,7 +171,7 @@ static int walk(struct tables at, const struct entries *entries,
 
 	for (;; at.shift -= TABLE_BITS) {
 		index = address >> at.shift & TABLE_MASK;
-		ret = read_physical(at.root + index * sizeof(*pte), pte);
+		ret = monitor_physical(at.root + index * sizeof(*pte), pte);
 		if (ret)
 			return ret;
 		if (!(*pte & entries->present))
@@ -195,7 +195,7 @@ static bool are_ours(struct tables tables)
 	if (walk(tables, &cpu_entries, (uintptr_t)&secret, &pte, &size))
 		return false;
 	offset = (uintptr_t)&secret & (size - 1);
-	return !read_physical((pte & PTE_ADDRESS & -size) + offset, &value) &&
+	return !monitor_physical((pte & PTE_ADDRESS & -size) + offset, &value) &&
 	       value == secret;
 }
 
@@ -246,11 +246,11 @@ static int find_stream(unsigned int id, uint64_t *stream)
 	uint64_t table = 0, config = 0;
 	int ret;
 
-	ret = read_physical(SMMU_STREAMS, &table);
+	ret = monitor_physical(SMMU_STREAMS, &table);
 	if (!ret)
 		ret = read_physical_as('w', SMMU_STREAMS_CONFIG, &config);
 	if (!ret && SMMU_TWO_LEVELS(config)) {
-		ret = read_physical((table & SMMU_ADDRESS) +
+		ret = monitor_physical((table & SMMU_ADDRESS) +
 				    (id >> SMMU_SPLIT(config)) * 8, &table);
 		if (!ret && !(table & SMMU_SPAN))
 			return -EFAULT;
@@ -258,7 +258,7 @@ static int find_stream(unsigned int id, uint64_t *stream)
 	}
 	if (ret)
 		return ret;
-	return read_physical((table & SMMU_ADDRESS) + id * SMMU_STREAM_SIZE,
+	return monitor_physical((table & SMMU_ADDRESS) + id * SMMU_STREAM_SIZE,
 			     stream);
 }
 
@@ -271,9 +271,9 @@ static int find_iova_tables(unsigned int id, struct tables *tables)
 	if (!ret && !SMMU_TRANSLATES(stream))
 		ret = -EFAULT;
 	if (!ret)
-		ret = read_physical(stream & SMMU_ADDRESS, &context);
+		ret = monitor_physical(stream & SMMU_ADDRESS, &context);
 	if (!ret)
-		ret = read_physical((stream & SMMU_ADDRESS) + 8, &tables->root);
+		ret = monitor_physical((stream & SMMU_ADDRESS) + 8, &tables->root);
 	tables->root &= PTE_ADDRESS;
 	tables->shift = PAGE_BITS + (SMMU_BITS(context) - PAGE_BITS - 1) /
 				    TABLE_BITS * TABLE_BITS;
@@ -302,16 +302,16 @@ static int find_iova_tables(unsigned int id, struct tables *tables)
 	uint64_t root, context, low = 0, high = 0;
 	int ret;
 
-	ret = read_physical(VTD_ROOT_TABLE, &root);
+	ret = monitor_physical(VTD_ROOT_TABLE, &root);
 	if (!ret)
-		ret = read_physical((root & PTE_ADDRESS) + (id >> 8) * 16, &context);
+		ret = monitor_physical((root & PTE_ADDRESS) + (id >> 8) * 16, &context);
 	if (!ret && !(context & VTD_PRESENT))
 		ret = -EFAULT;
 	if (!ret)
-		ret = read_physical((context & PTE_ADDRESS) + (id & 0xff) * 16,
+		ret = monitor_physical((context & PTE_ADDRESS) + (id & 0xff) * 16,
 				    &low);
 	if (!ret)
-		ret = read_physical((context & PTE_ADDRESS) + (id & 0xff) * 16 + 8,
+		ret = monitor_physical((context & PTE_ADDRESS) + (id & 0xff) * 16 + 8,
 				    &high);
 	if (!ret && !(low & VTD_PRESENT))
 		ret = -EFAULT;
