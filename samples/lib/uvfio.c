@@ -197,6 +197,22 @@ int uvfio_dma_map(int fd, void *address, size_t length, uint64_t iova,
 	return result(ioctl(fd, UVFIO_MAP_DMA, &map));
 }
 
+int uvfio_dma_map_anywhere(int fd, void *address, size_t length, uint32_t flags,
+			   uint64_t *iova)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = flags | UVFIO_DMA_MAP_ANYWHERE,
+		.vaddr = (uintptr_t)address,
+		.size = length,
+	};
+
+	if (ioctl(fd, UVFIO_MAP_DMA, &map) < 0)
+		return -errno;
+	*iova = map.iova;
+	return 0;
+}
+
 int64_t uvfio_dma_unmap(int fd, uint64_t iova, size_t length)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = {

@@ -123,6 +123,20 @@ int uvfio_bar_map_wc(int device, unsigned int index, uint64_t offset,
 int uvfio_dma_map(int fd, void *address, size_t length, uint64_t iova,
 		  uint32_t flags);
 
+/**
+ * uvfio_dma_map_anywhere - the same, at an address that the kernel picks
+ * @fd: a device or a domain
+ * @address: page aligned
+ * @length: bytes, page aligned
+ * @flags: as above; and UVFIO_DMA_MAP_BELOW_4G for a device with 32 address bits
+ * @iova: where to store the address that the device is to use
+ *
+ * Without an IOMMU this is the only way, and the memory has to be physically
+ * contiguous: a page, or all in one huge page.
+ */
+int uvfio_dma_map_anywhere(int fd, void *address, size_t length, uint32_t flags,
+			   uint64_t *iova);
+
 /** uvfio_dma_unmap - undo uvfio_dma_map(); return: bytes unmapped or -errno */
 int64_t uvfio_dma_unmap(int fd, uint64_t iova, size_t length);
 

@@ -32,6 +32,9 @@
  */
 #define MEMORY_IOVA	0x10000000
 
+/* All of our memory fits one. */
+#define HUGE_PAGE	0x200000
+
 /* One mapping holds everything, in pages of the size that the device uses. */
 enum {
 	PAGE_ADMIN_COMMANDS,
@@ -70,7 +73,7 @@ static void *page(struct nvme *nvme, unsigned int number)
 
 static uint64_t page_iova(struct nvme *nvme, unsigned int number)
 {
-	return MEMORY_IOVA + (uint64_t)number * nvme->page_size;
+	return nvme->iova + (uint64_t)number * nvme->page_size;
 }
 
 void *nvme_buffer(struct nvme *nvme, unsigned int buffer)
@@ -341,22 +344,47 @@ static int map_registers(struct nvme *nvme)
 	return 0;
 }
 
+/*
+ * From where a huge page can begin, so that the memory is physically contiguous if
+ * the kernel has one to spare: without an IOMMU it has to be.
+ */
+static int allocate_memory(struct nvme *nvme)
+{
+	size_t before;
+
+	nvme->room_length = 2 * HUGE_PAGE;
+	nvme->room = mmap(NULL, nvme->room_length, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (nvme->room == MAP_FAILED) {
+		nvme->room = NULL;
+		return fail(-errno, "allocate memory");
+	}
+	before = -(uintptr_t)nvme->room % HUGE_PAGE;
+	nvme->memory = nvme->room + before;
+	madvise(nvme->memory, HUGE_PAGE, MADV_HUGEPAGE);
+	return 0;
+}
+
 static int map_memory(struct nvme *nvme)
 {
+	const uint32_t flags = VFIO_DMA_MAP_FLAG_READ |
+			       VFIO_DMA_MAP_FLAG_WRITE;
 	int ret;
 
 	nvme->memory_length = (size_t)PAGES * nvme->page_size;
-	nvme->memory = mmap(NULL, nvme->memory_length, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (nvme->memory == MAP_FAILED) {
-		nvme->memory = NULL;
-		return fail(-errno, "allocate memory");
-	}
+	ret = allocate_memory(nvme);
+	if (ret)
+		return ret;
 
 	/* The device reaches these pages and, in all the system, no other. */
+	nvme->iova = MEMORY_IOVA;
 	ret = uvfio_dma_map(nvme->device, nvme->memory, nvme->memory_length,
-			    MEMORY_IOVA, VFIO_DMA_MAP_FLAG_READ |
-					 VFIO_DMA_MAP_FLAG_WRITE);
+			    nvme->iova, flags);
+	/* Unless there is no IOMMU: then addresses are not ours to choose. */
+	if (ret == -EINVAL)
+		ret = uvfio_dma_map_anywhere(nvme->device, nvme->memory,
+					     nvme->memory_length, flags,
+					     &nvme->iova);
 	if (ret == -ENOMEM)
 		return fail(ret, "map memory for DMA (compare ulimit -l)");
 	if (ret)
@@ -617,8 +645,8 @@ void nvme_close(struct nvme *nvme)
 	 */
 	if (nvme->device >= 0)
 		close(nvme->device);
-	if (nvme->memory)
-		munmap(nvme->memory, nvme->memory_length);
+	if (nvme->room)
+		munmap(nvme->room, nvme->room_length);
 	if (nvme->admin.eventfd >= 0)
 		close(nvme->admin.eventfd);
 	if (nvme->io.eventfd >= 0)

@@ -123,8 +123,11 @@ struct nvme {
 	int device;
 	volatile void *bar;
 	size_t bar_length;
-	char *memory;		/* all that the device may reach */
+	char *room;		/* that was allocated */
+	size_t room_length;
+	char *memory;		/* of it: all that the device may reach */
 	size_t memory_length;
+	uint64_t iova;		/* where the device does so */
 	struct nvme_queue admin;
 	struct nvme_queue io;
 
