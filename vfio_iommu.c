@@ -6,14 +6,22 @@
  * its page table, which then stays for the domain's life. A group belongs to one
  * domain or to none: group_list is the register of who owns what, and the IOMMU
  * core (DMA ownership) keeps kernel drivers out meanwhile.
+ *
+ * A device without an IOMMU, where an administrator lets it be used, is a group by
+ * itself. Its domain is on the *bus*: an IOVA is a physical address, and mapping
+ * changes nothing for the device but that the memory stays there.
  */
 #define pr_fmt(fmt) "uvfio: " fmt
 
+#include <linux/capability.h>
+#include <linux/cc_platform.h>
+#include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+#include <linux/swiotlb.h>
 #include <linux/workqueue.h>
 
 #include "iommu.h"
@@ -24,10 +32,16 @@ module_param(allow_unsafe_interrupts, bool, 0644);
 MODULE_PARM_DESC(allow_unsafe_interrupts,
 		 "Hand out devices without interrupt remapping: their user can forge interrupts (default off)");
 
+static bool enable_unsafe_noiommu;
+module_param(enable_unsafe_noiommu, bool, 0644);
+MODULE_PARM_DESC(enable_unsafe_noiommu,
+		 "Let users with CAP_SYS_RAWIO have devices without an IOMMU, which reach all memory; taints the kernel (default off)");
+
 /* An IOMMU group with at least one attached device. */
 struct uvfio_group {
 	struct list_head link;			/* group_list */
-	struct iommu_group *iommu_group;	/* its bound devices hold it */
+	struct iommu_group *iommu_group;	/* its bound devices hold it, or */
+						/* NULL: one without an IOMMU */
 	struct uvfio_domain *domain;		/* its attached devices do */
 	struct list_head devices;		/* attached ones */
 	struct list_head resvs;			/* IOVAs it cannot use */
@@ -337,17 +351,19 @@ int uvfio_domain_info(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 	u32 base = ALIGN(offsetofend(typeof(*info), cap_offset), sizeof(u64));
 	int ret;
 
-	if (!domain_table(domain))
+	if (!domain_is_usable(domain))
 		return -EUNATCH;
 
 	avail.avail = uvfio_maps_left(domain);
-	ret = uvfio_caps_add(&cmd->caps, base, &avail.header, sizeof(avail)) ?:
-	      add_window_cap(&cmd->caps, base, domain);
+	ret = uvfio_caps_add(&cmd->caps, base, &avail.header, sizeof(avail));
+	if (!ret && !domain_is_bus(domain))
+		ret = add_window_cap(&cmd->caps, base, domain);
 	if (ret)
 		return ret;
 
 	info->flags = VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS;
-	info->iova_pgsizes = page_sizes(domain->iommu);
+	info->iova_pgsizes = domain_is_bus(domain) ? PAGE_SIZE :
+						     page_sizes(domain->iommu);
 	return 0;
 }
 
@@ -368,6 +384,8 @@ int uvfio_domain_check_extension(struct uvfio_domain *domain,
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
 		return domain_table(domain) && domain->coherent;
+	case VFIO_NOIOMMU_IOMMU:
+		return domain_is_bus(domain);
 	default:
 		return 0;
 	}
@@ -382,13 +400,18 @@ int uvfio_domain_set_iommu(struct uvfio_domain *domain, struct uvfio_cmd *cmd)
 
 /* Groups */
 
-static struct uvfio_group *group_find(struct iommu_group *iommu_group)
+/* A device without an IOMMU is one by itself. */
+static struct uvfio_group *group_find(struct iommu_group *iommu_group,
+				      struct pci_dev *pdev)
 {
 	struct uvfio_group *group;
 
 	lockdep_assert_held(&group_lock);
 	list_for_each_entry(group, &group_list, link)
-		if (group->iommu_group == iommu_group)
+		if (group->iommu_group == iommu_group &&
+		    (iommu_group ||
+		     list_first_entry(&group->devices, struct attachment,
+				      link)->pdev == pdev))
 			return group;
 	return NULL;
 }
@@ -570,43 +593,76 @@ static void group_free(struct uvfio_group *group)
 	kfree(group);
 }
 
-/* The first device of a group: make the group the domain's. */
-static int group_claim(struct uvfio_domain *domain, struct pci_dev *pdev,
-		       struct iommu_group *iommu_group)
+/* Take a group from the kernel, for the domain. */
+static int group_own(struct uvfio_domain *domain, struct pci_dev *pdev,
+		     struct iommu_group *iommu_group, struct list_head *resvs)
 {
-	struct uvfio_group *group;
 	int ret;
 
-	group = kzalloc(sizeof(*group), GFP_KERNEL);
-	if (!group)
-		return -ENOMEM;
-
-	INIT_LIST_HEAD(&group->devices);
-	INIT_LIST_HEAD(&group->resvs);
-	ret = iommu_get_group_resv_regions(iommu_group, &group->resvs);
+	if (domain->noiommu) {
+		dev_warn_ratelimited(&pdev->dev, "the domain is that of devices without an IOMMU: use another /dev/uiommu for it\n");
+		return -EINVAL;
+	}
+	ret = iommu_get_group_resv_regions(iommu_group, resvs);
 	if (ret)
-		goto err_free;
+		return ret;
 	ret = iommu_group_claim_dma_owner(iommu_group, domain);
 	if (ret && ret != -ENOMEM) {
 		log_culprits(pdev, iommu_group);
 		ret = -EBUSY;
 	}
 	if (ret)
-		goto err_free;
-	ret = group_join(domain, pdev, iommu_group, &group->resvs);
+		return ret;
+	ret = group_join(domain, pdev, iommu_group, resvs);
 	if (ret)
-		goto err_release;
+		iommu_group_release_dma_owner(iommu_group);
+	return ret;
+}
 
+/* Nothing is there to confine the device: the domain only keeps accounts. */
+static int bus_join(struct uvfio_domain *domain, struct pci_dev *pdev)
+{
+	static bool tainted;	/* group_lock */
+
+	lockdep_assert_held(&group_lock);
+
+	if (domain->iommu) {
+		dev_warn_ratelimited(&pdev->dev, "it has no IOMMU, and the domain is that of devices with one: use another /dev/uiommu for it\n");
+		return -EINVAL;
+	}
+	WRITE_ONCE(domain->noiommu, true);
+	if (!tainted)
+		dev_warn(&pdev->dev, "no IOMMU confines it: its user and all like it reach all memory (enable_unsafe_noiommu), which taints the kernel\n");
+	tainted = true;
+	add_taint(TAINT_USER, LOCKDEP_STILL_OK);
+	return 0;
+}
+
+/* The first device of a group: make the group the domain's. */
+static struct uvfio_group *group_claim(struct uvfio_domain *domain,
+				       struct pci_dev *pdev,
+				       struct iommu_group *iommu_group)
+{
+	struct uvfio_group *group;
+	int ret;
+
+	group = kzalloc(sizeof(*group), GFP_KERNEL);
+	if (!group)
+		return ERR_PTR(-ENOMEM);
+
+	INIT_LIST_HEAD(&group->devices);
+	INIT_LIST_HEAD(&group->resvs);
 	group->iommu_group = iommu_group;
 	group->domain = domain;
+	ret = iommu_group ?
+		group_own(domain, pdev, iommu_group, &group->resvs) :
+		bus_join(domain, pdev);
+	if (ret) {
+		group_free(group);
+		return ERR_PTR(ret);
+	}
 	list_add(&group->link, &group_list);
-	return 0;
-
-err_release:
-	iommu_group_release_dma_owner(iommu_group);
-err_free:
-	group_free(group);
-	return ret;
+	return group;
 }
 
 static int group_attach(struct uvfio_domain *domain, struct pci_dev *pdev,
@@ -622,10 +678,10 @@ static int group_attach(struct uvfio_domain *domain, struct pci_dev *pdev,
 
 	guard(mutex)(&group_lock);
 
-	group = group_find(iommu_group);
+	group = group_find(iommu_group, pdev);
 	if (!group) {
-		ret = group_claim(domain, pdev, iommu_group);
-		group = group_find(iommu_group);
+		group = group_claim(domain, pdev, iommu_group);
+		ret = PTR_ERR_OR_ZERO(group);
 	} else if (group->domain != domain) {
 		dev_warn_ratelimited(&pdev->dev, "IOMMU group %d belongs to another domain: its devices have to share one /dev/uiommu\n",
 				     iommu_group_id(iommu_group));
@@ -646,7 +702,7 @@ static void group_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
 
 	guard(mutex)(&group_lock);
 
-	group = group_find(iommu_group);
+	group = group_find(iommu_group, pdev);
 	if (WARN_ON(!group))
 		return;
 
@@ -659,12 +715,55 @@ static void group_detach(struct uvfio_domain *domain, struct pci_dev *pdev,
 		return;
 
 	list_del(&group->link);
-	down_write(&domain->table_rwsem);
-	iommu_detach_group(domain->iommu, iommu_group);
-	up_write(&domain->table_rwsem);
-	iommu_group_release_dma_owner(iommu_group);
-	windows_widen(domain);
+	if (iommu_group) {
+		down_write(&domain->table_rwsem);
+		iommu_detach_group(domain->iommu, iommu_group);
+		up_write(&domain->table_rwsem);
+		iommu_group_release_dma_owner(iommu_group);
+		windows_widen(domain);
+	}
 	group_free(group);
+}
+
+/* Whether an IOMMU that @pdev has confines it. */
+static int check_isolation(struct pci_dev *pdev)
+{
+	if (!device_iommu_capable(&pdev->dev, IOMMU_CAP_CACHE_COHERENCY)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: its DMA is not coherent with the CPU's caches\n");
+		return -EINVAL;
+	}
+	if (!msi_device_has_isolated_msi(&pdev->dev) &&
+	    !READ_ONCE(allow_unsafe_interrupts)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: no interrupt remapping, so it could forge interrupts; the module parameter allow_unsafe_interrupts=1 accepts that\n");
+		return -EPERM;
+	}
+	return 0;
+}
+
+/* Whether memory is for @dev where it is for the CPU, and as it is there. */
+static bool bus_is_physical(struct device *dev)
+{
+	return dev_is_dma_coherent(dev) && !get_dma_ops(dev) &&
+	       !dev->dma_range_map && !is_swiotlb_force_bounce(dev) &&
+	       !cc_platform_has(CC_ATTR_MEM_ENCRYPT);
+}
+
+/* Whether @pdev, which has no IOMMU, can be had all the same. */
+static int check_unsafe(struct pci_dev *pdev)
+{
+	if (!READ_ONCE(enable_unsafe_noiommu)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it; turn it on (firmware setup; on Intel intel_iommu=on), see what its driver logged about this device, or accept by the module parameter enable_unsafe_noiommu=1 that the user reaches all memory\n");
+		return -EPERM;
+	}
+	if (!capable(CAP_SYS_RAWIO)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it, so to attach it takes CAP_SYS_RAWIO\n");
+		return -EPERM;
+	}
+	if (!bus_is_physical(&pdev->dev)) {
+		dev_warn_ratelimited(&pdev->dev, "refused: it has no IOMMU, nor does it see memory as the CPU does (memory encryption, an offset, bounce buffers)\n");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /**
@@ -677,24 +776,12 @@ int uvfio_domain_attach(struct uvfio_domain *domain, struct pci_dev *pdev)
 	struct iommu_group *iommu_group = iommu_group_get(&pdev->dev);
 	int ret;
 
-	if (!iommu_group) {
-		dev_warn_ratelimited(&pdev->dev, "refused: no IOMMU isolates it; turn it on (firmware setup; on Intel intel_iommu=on), or see what its driver logged about this device\n");
-		return -EPERM;
-	}
-
-	if (!device_iommu_capable(&pdev->dev, IOMMU_CAP_CACHE_COHERENCY)) {
-		dev_warn_ratelimited(&pdev->dev, "refused: its DMA is not coherent with the CPU's caches\n");
-		ret = -EINVAL;
-	} else if (msi_device_has_isolated_msi(&pdev->dev) ||
-		   READ_ONCE(allow_unsafe_interrupts)) {
+	ret = iommu_group ? check_isolation(pdev) : check_unsafe(pdev);
+	if (!ret && iommu_group)
 		ret = uvfio_charge_refused(uvfio_charge_root(domain),
 					   PAGE_SIZE);
-		if (!ret)
-			ret = group_attach(domain, pdev, iommu_group);
-	} else {
-		dev_warn_ratelimited(&pdev->dev, "refused: no interrupt remapping, so it could forge interrupts; the module parameter allow_unsafe_interrupts=1 accepts that\n");
-		ret = -EPERM;
-	}
+	if (!ret)
+		ret = group_attach(domain, pdev, iommu_group);
 	if (!ret) {
 		uvfio_domain_get(domain);
 		trace_uvfio_attach(domain->id, pdev);
@@ -764,7 +851,8 @@ void uvfio_domain_show(struct seq_file *m, struct uvfio_domain *domain)
 {
 	seq_printf(m, "domain:\t%llu\n", domain->id);
 	seq_printf(m, "iommu:\t%s\n",
-		   domain_table(domain) ? "translated" : "none");
+		   domain_table(domain) ? "translated" :
+		   domain_is_bus(domain) ? "noiommu" : "none");
 	devices_show(m, domain);
 	seq_printf(m, "mappings:\t%u\n", READ_ONCE(domain->num_maps));
 	seq_printf(m, "pinned:\t%llu\n",

@@ -470,6 +470,71 @@ static int map_make(struct uvfio_domain *domain, struct uvfio_map *map)
 	return 0;
 }
 
+static int map_reserve_bus(struct uvfio_domain *domain, struct uvfio_map *map,
+			   u32 flags)
+{
+	guard(mutex)(&domain->map_lock);
+
+	if (flags & UVFIO_DMA_MAP_BELOW_4G && map->last >= SZ_4G)
+		return -EINVAL;
+	return maps_limit(domain) ?: map_insert(domain, map);
+}
+
+static int map_find_space(struct uvfio_domain *domain, struct uvfio_map *map)
+{
+	guard(mutex)(&domain->map_lock);
+	map->space = uvfio_space_find(domain);
+	return map->space ? 0 : -EAGAIN;
+}
+
+/*
+ * Without an IOMMU, where it is shows when it is pinned. There is nothing to take a
+ * page from the device with, so it is pinned until it is unmapped: never live.
+ */
+static int map_make_bus(struct uvfio_domain *domain, struct uvfio_map *map,
+			u32 flags)
+{
+	int ret;
+
+	if (!(flags & UVFIO_DMA_MAP_ANYWHERE))
+		return -EINVAL;
+	ret = map_find_space(domain, map);
+	if (ret)
+		ret = uvfio_space_make(domain) ?: map_find_space(domain, map);
+	if (!ret)
+		ret = uvfio_map_fill(domain, map);
+	if (ret)
+		return uvfio_charge_refused(ret, map_pages(map) << PAGE_SHIFT);
+
+	ret = map_reserve_bus(domain, map, flags);
+	if (ret) {
+		scoped_guard(rwsem_read, &domain->table_rwsem)
+			uvfio_map_remove(domain, map, map->iova, map->last);
+		return ret;
+	}
+	uvfio_space_add(map);
+	return 0;
+}
+
+static int map_make_somewhere(struct uvfio_domain *domain,
+			      struct uvfio_map *map, u32 flags)
+{
+	int ret;
+
+	if (domain_is_bus(domain))
+		return map_make_bus(domain, map, flags);
+	ret = map_reserve(domain, map, flags);
+	if (ret == -EAGAIN)
+		ret = uvfio_space_make(domain) ?:
+		      map_reserve(domain, map, flags);
+	if (ret)
+		return ret;
+	ret = map_make(domain, map);
+	if (ret)
+		map_unreserve(domain, map);
+	return ret;
+}
+
 static int domain_map(struct uvfio_domain *domain,
 		      struct vfio_iommu_type1_dma_map *arg)
 {
@@ -485,7 +550,7 @@ static int domain_map(struct uvfio_domain *domain,
 	    arg->iova + arg->size - 1 < arg->iova ||
 	    (anywhere && arg->iova))
 		return -EINVAL;
-	if (!domain_table(domain))
+	if (!domain_is_usable(domain))
 		return -EUNATCH;
 
 	map = map_alloc(domain);
@@ -502,15 +567,9 @@ static int domain_map(struct uvfio_domain *domain,
 	if (arg->flags & VFIO_DMA_MAP_FLAG_WRITE)
 		map->prot |= IOMMU_WRITE;
 
-	ret = map_reserve(domain, map, arg->flags);
-	if (ret == -EAGAIN)
-		ret = uvfio_space_make(domain) ?:
-		      map_reserve(domain, map, arg->flags);
+	ret = map_make_somewhere(domain, map, arg->flags);
 	if (ret)
 		goto err_put;
-	ret = map_make(domain, map);
-	if (ret)
-		goto err_unreserve;
 
 	arg->iova = map->iova;
 	trace_uvfio_map(domain->id, map->iova, arg->size, arg->vaddr,
@@ -519,8 +578,6 @@ static int domain_map(struct uvfio_domain *domain,
 	map_publish(map);
 	return 0;
 
-err_unreserve:
-	map_unreserve(domain, map);
 err_put:
 	uvfio_map_put(domain, map);
 	return ret;
@@ -823,7 +880,7 @@ static int domain_unmap(struct uvfio_domain *domain,
 		    taken.last < arg->iova)
 			return -EINVAL;
 	}
-	if (!domain_table(domain))
+	if (!domain_is_usable(domain))
 		return -EUNATCH;
 
 	ret = maps_take(domain, &taken, cut);

@@ -369,6 +369,19 @@ static size_t piece_size(struct uvfio_domain *domain, struct uvfio_map *map,
 	return min(size, next == large ? large / 2 : next);
 }
 
+/* Without an IOMMU the memory decides about the address, so it has to be one piece. */
+static int map_onto_bus(struct uvfio_map *map, phys_addr_t phys, size_t size)
+{
+	if (!map->present) {
+		map->last = phys + (map->last - map->iova);
+		map->iova = phys;
+	} else if (phys != map->iova + (map->present << PAGE_SHIFT)) {
+		return -EINVAL;
+	}
+	map->present += size >> PAGE_SHIFT;
+	return 0;
+}
+
 /* Maps @size contiguous bytes at the end of what @map has in the IOMMU. */
 static int map_into_iommu(struct uvfio_domain *domain, struct uvfio_map *map,
 			  phys_addr_t phys, size_t size)
@@ -377,6 +390,9 @@ static int map_into_iommu(struct uvfio_domain *domain, struct uvfio_map *map,
 	u64 iova = map->iova + (map->present << PAGE_SHIFT);
 	size_t piece;
 	int ret;
+
+	if (domain_is_bus(domain))
+		return map_onto_bus(map, phys, size);
 
 	ret = charge_tables(domain, map, iova + size - 1);
 	if (ret)
@@ -531,7 +547,8 @@ static u64 remove_whole(struct uvfio_domain *domain, struct uvfio_map *map)
 {
 	u64 pages;
 
-	if (!unmap_all(domain->iommu, map->iova, map->present << PAGE_SHIFT)) {
+	if (domain->iommu &&
+	    !unmap_all(domain->iommu, map->iova, map->present << PAGE_SHIFT)) {
 		runs_free(&map->pinned);
 		map->holey = true;
 		return 0;
@@ -540,6 +557,24 @@ static u64 remove_whole(struct uvfio_domain *domain, struct uvfio_map *map)
 	pages = unpin_runs(&map->pinned, map->prot & IOMMU_WRITE);
 	runs_free(&map->pinned);
 	map->holey = true;
+	uncharge_pages(map, pages);
+	return pages;
+}
+
+/* On the bus memory is where its address says, and all of a mapping is there. */
+static u64 remove_from_bus(struct uvfio_domain *domain, struct uvfio_map *map,
+			   u64 iova, u64 last)
+{
+	u64 pages = (last - iova + 1) >> PAGE_SHIFT, pfn = PHYS_PFN(iova);
+	u64 left, n;
+
+	runs_free(&map->pinned);
+	for (left = pages; left; left -= n, pfn += n) {
+		n = min_t(u64, left, RUN_MAX);
+		unpin_run(pfn << RUN_COUNT_BITS | (n - 1),
+			  map->prot & IOMMU_WRITE);
+	}
+	map->present -= pages;
 	uncharge_pages(map, pages);
 	return pages;
 }
@@ -746,6 +781,8 @@ static int split_at(struct uvfio_domain *domain, struct uvfio_map *map,
 int uvfio_map_split(struct uvfio_domain *domain, struct uvfio_map *map,
 		    u64 iova, u64 last)
 {
+	if (domain_is_bus(domain))
+		return 0;
 	return split_at(domain, map, iova, GFP_KERNEL_ACCOUNT) ?:
 	       split_at(domain, map, last + 1, GFP_KERNEL_ACCOUNT);
 }
@@ -827,6 +864,8 @@ u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
 {
 	lockdep_assert_held(&domain->table_rwsem);
 
+	if (domain_is_bus(domain))
+		return remove_from_bus(domain, map, iova, last);
 	if (!map->holey && iova == map->iova && last == map->last)
 		return remove_whole(domain, map);
 	split_or_widen(domain, map, &iova, &last);
@@ -843,7 +882,10 @@ u64 uvfio_map_remove(struct uvfio_domain *domain, struct uvfio_map *map,
 void uvfio_map_remove_split(struct uvfio_domain *domain, struct uvfio_map *map,
 			    u64 iova, u64 last)
 {
-	remove_part(domain, map, iova, last);
+	if (domain_is_bus(domain))
+		remove_from_bus(domain, map, iova, last);
+	else
+		remove_part(domain, map, iova, last);
 }
 
 /**
@@ -858,6 +900,9 @@ u64 uvfio_map_present(struct uvfio_domain *domain, struct uvfio_map *map,
 {
 	u64 pages = 0;
 
+	if (domain_is_bus(domain))
+		return (last - iova + 1) >> PAGE_SHIFT;
+
 	for (; iova <= last && pages < map->present; iova += PAGE_SIZE) {
 		pages += !!iommu_iova_to_phys(domain->iommu, iova);
 		cond_resched();
@@ -869,6 +914,8 @@ u64 uvfio_map_present(struct uvfio_domain *domain, struct uvfio_map *map,
  * uvfio_map_fill - pin the memory of a mapping, charge it, put it into the IOMMU
  * @domain: no lock of it is held
  * @map: busy, not live, holds nothing; so it does again after a failure
+ *
+ * On the bus, its IOVA range is that of the memory afterwards.
  */
 int uvfio_map_fill(struct uvfio_domain *domain, struct uvfio_map *map)
 {

@@ -690,11 +690,14 @@ void uvfio_space_cut(struct uvfio_map *map, unsigned long start,
  * uvfio_space_go_live - let the process's memory decide over a mapping
  * @map: is complete, and still busy
  *
- * What happened already is looked at soon.
+ * What happened already is looked at soon. Without an IOMMU it does not decide:
+ * nothing is ever taken from the device.
  */
 void uvfio_space_go_live(struct uvfio_map *map)
 {
 	guard(mutex)(&map->space->lock);
+	if (domain_is_bus(map->space->domain))
+		return;
 	map->live = true;
 	if (map->suspect_start == map->suspect_end)
 		return;

@@ -120,6 +120,7 @@ struct uvfio_domain {
 	atomic64_t revoked;		/* pages, since it was made */
 	bool coherent;			/* no-snoop is overruled; as iommu */
 	bool one_by_one;		/* as iommu; see uvfio_table_probe() */
+	bool noiommu;			/* set once, instead of iommu */
 	/*
 	 * Set once, by the first attach (group_lock, pairs with domain_table());
 	 * whoever saw it set may use it as long as it holds the domain.
@@ -137,6 +138,18 @@ static inline struct iommu_domain *domain_table(struct uvfio_domain *domain)
 {
 	/* Pairs with group_join(): what it set up before is seen, too. */
 	return smp_load_acquire(&domain->iommu);
+}
+
+/* Of devices without an IOMMU; by what was attached first, and for good. */
+static inline bool domain_is_bus(struct uvfio_domain *domain)
+{
+	return READ_ONCE(domain->noiommu);
+}
+
+/* Not before a device was attached. */
+static inline bool domain_is_usable(struct uvfio_domain *domain)
+{
+	return domain_table(domain) || domain_is_bus(domain);
 }
 
 static inline u64 map_pages(const struct uvfio_map *map)

@@ -119,6 +119,11 @@ struct uvfio_region_info_cap_wc {
  * or its interrupts are not isolated by interrupt remapping and the module
  * parameter allow_unsafe_interrupts is off; ENOMEM, the page that a domain with
  * devices costs its user is beyond RLIMIT_MEMLOCK, or out of memory.
+ *
+ * A device without an IOMMU is attached if the module parameter
+ * enable_unsafe_noiommu is on and the caller has CAP_SYS_RAWIO, else EPERM. Nothing
+ * confines it, so the kernel is tainted. The domain is for such devices from then
+ * on, and for no others (EINVAL, both ways); see UVFIO_MAP_DMA.
  */
 struct uvfio_domain_set {
 	__u32	argsz;
@@ -145,7 +150,8 @@ struct uvfio_domain_set {
  * VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE (the usable IOVA windows, last byte
  * inclusive) and VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL (mappings left). When the
  * capabilities do not fit in argsz, argsz is set to what is needed,
- * cap_offset to 0, and the call succeeds.
+ * cap_offset to 0, and the call succeeds. Without an IOMMU it is the CPU's page
+ * size, and there are no windows.
  */
 #define UVFIO_IOMMU_GET_INFO	_IO(UVFIO_TYPE, 2)
 
@@ -183,8 +189,17 @@ struct uvfio_domain_set {
  * tables, and it is revoked when the BAR is: with the mmap(), by memory decoding
  * off, reset, UVFIO_DOMAIN_UNSET, close or unbind of the other device.
  *
+ * For devices without an IOMMU the memory has to be physically contiguous, a page or
+ * what is in one huge page, and has only one address: UVFIO_DMA_MAP_ANYWHERE is to be
+ * given and returns it. @iova is the bus address then, which the device reaches if
+ * it can drive so many bits, whatever is mapped. The pages are charged as above and
+ * stay pinned until they are unmapped or the domain ends: they are not revoked, and
+ * after munmap() or exit belong to nobody. No BAR can be mapped.
+ *
  * Errors beyond the common ones: EINVAL, the range wraps or lies outside the
- * usable windows; EEXIST, it overlaps a mapping; EIO, the device of a BAR does not
+ * usable windows, or, without an IOMMU, the memory is not contiguous, not below 4 GiB
+ * as asked for, or the address was to be chosen; EEXIST, it overlaps a mapping (so
+ * does memory that is mapped already, without an IOMMU); EIO, the device of a BAR does not
  * decode it; ENOSPC also, the kernel was to pick an IOVA and there is no room, or as
  * many mappings (dma_entry_limit) of that device's BARs are there; ENOMEM, EFAULT,
  * ENOSPC as above. On failure everything pinned and mapped so far is given back,

@@ -41,13 +41,6 @@ int memory_pool(void)
 			  "advise");
 }
 
-int pagemap_open(void)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
-
 void frames_of(int pagemap, const void *address, size_t size, uint64_t *frames)
 {
 	size_t count = size / PAGE_SIZE, bytes = count * sizeof(*frames), i;

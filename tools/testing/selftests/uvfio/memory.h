@@ -41,9 +41,6 @@ struct memory {
 /* As root: what HUGETLB, SHARED_HUGETLB and SHARED_THP need. */
 int memory_pool(void);
 
-/* As root, for the calling process and for as long as it is open. */
-int pagemap_open(void);
-
 /* All of it is there and filled with @byte. */
 int memory_make(struct memory *memory, enum memory_kind kind, size_t size,
 		int byte);
