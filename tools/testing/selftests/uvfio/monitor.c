@@ -308,11 +308,11 @@ static int find_iova_tables(unsigned int id, struct tables *tables)
 	if (!ret && !(context & VTD_PRESENT))
 		ret = -EFAULT;
 	if (!ret)
-		ret = monitor_physical((context & PTE_ADDRESS) + (id & 0xff) * 16,
-				    &low);
+		ret = monitor_physical((context & PTE_ADDRESS) +
+				       (id & 0xff) * 16, &low);
 	if (!ret)
-		ret = monitor_physical((context & PTE_ADDRESS) + (id & 0xff) * 16 + 8,
-				    &high);
+		ret = monitor_physical((context & PTE_ADDRESS) +
+				       (id & 0xff) * 16 + 8, &high);
 	if (!ret && !(low & VTD_PRESENT))
 		ret = -EFAULT;
 	tables->root = low & PTE_ADDRESS;
