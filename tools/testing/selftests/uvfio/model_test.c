@@ -558,6 +558,8 @@ FIXTURE_SETUP(model)
 	self->bystander = dma_alloc(BYSTANDER);
 	ASSERT_NE(NULL, self->bystander);
 	memset(self->bystander, 0x99, BYSTANDER);
+	/* Forks are dear enough. */
+	ASSERT_EQ(0, madvise(self->bystander, BYSTANDER, MADV_DONTFORK));
 	self->workers = mmap(NULL, WORKERS * sizeof(*self->workers),
 			     PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -802,9 +804,9 @@ static void run_round(struct __test_metadata *_metadata,
 	/* A device more or less in the domain does not matter to the others. */
 	while (now_ms() < end) {
 		EXPECT_EQ(0, uvfio_attach(self->edu2.fd, self->probe.domain));
-		usleep(20000);
+		usleep(100000);
 		EXPECT_EQ(0, uvfio_detach(self->edu2.fd));
-		usleep(20000);
+		usleep(100000);
 	}
 	for (i = 0; i < WORKERS; i++)
 		__atomic_store_n(&workers[i].stop, true, __ATOMIC_RELAXED);
