@@ -421,12 +421,13 @@ static int map_fill_held(struct uvfio_domain *domain, struct uvfio_map *map,
 	map->peer = peer;
 	map->prot = (map->prot & ~IOMMU_CACHE) | IOMMU_MMIO;
 	ret = uvfio_map_fill_peer(domain, map, phys);
-	if (ret)
+	if (ret) {
 		atomic_dec(&peer->num_peer_maps);
-	else
-		scoped_guard(mutex, &peer->peer_lock)
-			peer_add(peer, map);
-	return ret;
+		return ret;
+	}
+	guard(mutex)(&peer->peer_lock);
+	peer_add(peer, map);
+	return 0;
 }
 
 /*

@@ -951,8 +951,10 @@ int uvfio_map_fill_peer(struct uvfio_domain *domain, struct uvfio_map *map,
 	map->holey = true;
 	ret = map_into_iommu(domain, map, phys,
 			     map_pages(map) << PAGE_SHIFT);
-	if (ret)
-		scoped_guard(rwsem_read, &domain->table_rwsem)
-			uvfio_map_remove(domain, map, map->iova, map->last);
+	if (!ret)
+		return 0;
+
+	guard(rwsem_read)(&domain->table_rwsem);
+	uvfio_map_remove(domain, map, map->iova, map->last);
 	return ret;
 }

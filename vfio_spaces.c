@@ -347,9 +347,11 @@ static void space_verify(struct uvfio_space *space, struct uvfio_domain *domain)
 		uvfio_map_put(domain, s.map);
 		cond_resched();
 	}
-	if (!settled)
-		scoped_guard(mutex, &space->lock)
-			space_queue(space, RETRY_DELAY);
+	if (settled)
+		return;
+
+	guard(mutex)(&space->lock);
+	space_queue(space, RETRY_DELAY);
 }
 
 static void space_work(struct work_struct *work)

@@ -160,7 +160,7 @@ FIXTURE(map)
 	int fd;			/* the domain, with the probe's devices */
 	long pinned;		/* kB, with nothing mapped for the test */
 	uint8_t *memory;	/* PAGES of it */
-	int physical;		/* /dev/mem */
+	int physical;		/* /dev/mem; -1: this kernel has none */
 };
 
 /* As root, and it ends as the user. */
@@ -181,7 +181,6 @@ static int begin(struct probe *probe)
 FIXTURE_SETUP(map)
 {
 	self->physical = open("/dev/mem", O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, self->physical);
 	ASSERT_EQ(0, begin(&self->probe));
 	self->fd = self->probe.domain;
 	self->pinned = vm_pin();
@@ -559,11 +558,15 @@ TEST_F(map, refuses_what_is_no_memory)
 	uint8_t *rom, *vvar, *secret, *none;
 	int file;
 
-	rom = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		   self->physical, FIRMWARE);
-	ASSERT_NE(MAP_FAILED, (void *)rom);
-	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, rom, PAGE_SIZE, IOVA, READ));
-	EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, rom, PAGE_SIZE, IOVA, RW));
+	if (self->physical >= 0) {
+		rom = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   self->physical, FIRMWARE);
+		ASSERT_NE(MAP_FAILED, (void *)rom);
+		EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, rom, PAGE_SIZE, IOVA,
+						 READ));
+		EXPECT_EQ(-EFAULT, uvfio_dma_map(self->fd, rom, PAGE_SIZE, IOVA,
+						 RW));
+	}
 
 	vvar = find_area("[vvar]");
 	ASSERT_NE(NULL, vvar);
