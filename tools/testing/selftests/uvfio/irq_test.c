@@ -609,6 +609,7 @@ TEST_F(irq, rearming_while_it_fires)
 		.index = variant->index,
 	};
 	int i, none = -1;
+	bool changes;
 
 	ASSERT_NE(NULL, page);
 	memset(page, 0xa5, PAGE_SIZE);
@@ -629,8 +630,14 @@ TEST_F(irq, rearming_while_it_fires)
 							variant->index, 0,
 							&none, 1));
 	}
-	/* No change of mode for e1000e while it fires, see above. */
-	for (i = 0; i < 500 && variant->which == EDU; i++) {
+	/*
+	 * No change of mode for e1000e while it fires, see above. Nor with the ITS:
+	 * a message that a CPU takes just when its vector goes is one that Linux
+	 * warns of, whoever had it.
+	 */
+	changes = variant->which == EDU &&
+		  !(IS_AARCH64 && variant->index != VFIO_PCI_INTX_IRQ_INDEX);
+	for (i = 0; i < 500 && changes; i++) {
 		EXPECT_EQ(0, uvfio_irq_disable(self->fd, variant->index));
 		EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 						&self->event[i % 2], 1));
