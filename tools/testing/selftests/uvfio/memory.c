@@ -101,19 +101,36 @@ void *memory_reserve(size_t size)
 	       start + HUGE_SIZE - (uintptr_t)start % HUGE_SIZE;
 }
 
+/*
+ * mmap() to @at. Each page of the pool gets an area of its own: 6.1 does not hold a
+ * lock that it says it does when it splits one, and complains with lockdep.
+ */
+static int map_at(uint8_t *at, size_t size, enum memory_kind kind, int flags,
+		  int file)
+{
+	size_t step = has_pool(kind) ? HUGE_SIZE : size, done;
+
+	for (done = 0; done < size; done += step)
+		if (mmap(at + done, step, PROT_READ | PROT_WRITE, flags, file,
+			 file < 0 ? 0 : done) == MAP_FAILED)
+			return -errno;
+	return 0;
+}
+
 /* Memory without a file, in pages as @kind has them. */
 static int map_anonymous(uint8_t *at, size_t size, enum memory_kind kind,
 			 int flags)
 {
 	int advice = kind == THP || kind == SHARED_THP ? MADV_HUGEPAGE :
 							 MADV_NOHUGEPAGE;
+	int ret;
 
 	if (has_pool(kind))
 		flags |= MAP_HUGETLB;
-	if (mmap(at, size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0) == MAP_FAILED)
-		return -errno;
-	return !has_pool(kind) && madvise(at, size, advice) ? -errno : 0;
+	ret = map_at(at, size, kind, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
+	if (ret || has_pool(kind))
+		return ret;
+	return madvise(at, size, advice) ? -errno : 0;
 }
 
 static int make_file(struct memory *memory)
@@ -132,10 +149,8 @@ static int make_file(struct memory *memory)
 	    madvise(memory->view, memory->size, MADV_HUGEPAGE))
 		return -errno;
 	memset(memory->view, 0, memory->size);
-	if (mmap(memory->base, memory->size, PROT_READ | PROT_WRITE,
-		 flags | MAP_FIXED, memory->file, 0) == MAP_FAILED)
-		return -errno;
-	return 0;
+	return map_at(memory->base, memory->size, memory->kind,
+		      flags | MAP_FIXED, memory->file);
 }
 
 int memory_make(struct memory *memory, enum memory_kind kind, size_t size,
