@@ -824,12 +824,20 @@ static int run_dontneed(struct rig *rig)
 		       -errno : 0;
 }
 
-/* Where the scratch page was, which is not needed any more. */
+/*
+ * To where the scratch page was, which is not needed any more. It is gone also when
+ * the call fails, and the next round's memory must not come there.
+ */
 static int run_mremap(struct rig *rig)
 {
-	return mremap(rig->memory + middle(rig), PAGE_SIZE, PAGE_SIZE,
-		      MREMAP_MAYMOVE | MREMAP_FIXED, rig->scratch) ==
-	       MAP_FAILED ? -errno : 0;
+	void *moved = mremap(rig->memory + middle(rig), PAGE_SIZE, PAGE_SIZE,
+			     MREMAP_MAYMOVE | MREMAP_FIXED, rig->scratch);
+	int ret = moved == MAP_FAILED ? -errno : 0;
+
+	if (ret)
+		mmap(rig->scratch, PAGE_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return ret;
 }
 
 static int run_punch(struct rig *rig)
