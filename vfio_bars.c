@@ -310,7 +310,7 @@ static unsigned int vma_region(const struct vm_area_struct *vma)
 static pgprot_t region_prot(unsigned int region, pgprot_t prot)
 {
 	prot = region_is_wc(region) ? pgprot_writecombine(prot) :
-				      pgprot_noncached(prot);
+				      pgprot_device(prot);
 	return pgprot_decrypted(prot);
 }
 

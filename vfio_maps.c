@@ -569,8 +569,10 @@ static int domain_map(struct uvfio_domain *domain,
 		map->prot |= IOMMU_WRITE;
 
 	ret = map_make_somewhere(domain, map, arg->flags);
-	if (ret)
-		goto err_put;
+	if (ret) {
+		uvfio_map_put(domain, map);
+		return ret;
+	}
 
 	arg->iova = map->iova;
 	trace_uvfio_map(domain->id, map->iova, arg->size, arg->vaddr,
@@ -578,10 +580,6 @@ static int domain_map(struct uvfio_domain *domain,
 	/* From here on another thread can unmap it. */
 	map_publish(map);
 	return 0;
-
-err_put:
-	uvfio_map_put(domain, map);
-	return ret;
 }
 
 /**
@@ -942,15 +940,10 @@ void uvfio_maps_revoke_peer(struct uvfio_dev *udev)
 	guard(mutex)(&udev->peer_lock);
 	list_for_each_entry_safe(map, next, &udev->peer_maps, peer_link) {
 		struct uvfio_domain *domain = map->space->domain;
-		u64 pages;
 
 		scoped_guard(rwsem_read, &domain->table_rwsem)
-			pages = uvfio_map_remove(domain, map, map->iova,
-						 map->last);
-		atomic64_add(pages, &domain->revoked);
-		trace_uvfio_revoke(domain->id, map->iova,
-				   pages << PAGE_SHIFT, map->memory.start,
-				   pages);
+			uvfio_map_revoke(domain, map, map->memory.start,
+					 map->memory.last + 1);
 		peer_forget(map);
 	}
 }

@@ -534,12 +534,42 @@ static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
 /* Taking out */
 
 /*
+ * How much of @size bytes at @iova an IOMMU driver is told of by one call: what can
+ * be pages of one size.
+ */
+static size_t alike(struct iommu_domain *iommu, u64 iova, size_t size)
+{
+	unsigned long sizes = iommu->pgsize_bitmap & GENMASK(__fls(size), 0);
+	size_t page, larger, to_larger;
+
+	if (iova)
+		sizes &= GENMASK(__ffs(iova), 0);
+	page = 1UL << __fls(sizes);
+	sizes = iommu->pgsize_bitmap & ~(2 * page - 1);
+	if (sizes) {
+		larger = 1UL << __ffs(sizes);
+		to_larger = larger - (iova & (larger - 1));
+		if (to_larger + larger <= size)
+			return to_larger;
+	}
+	return round_down(size, page);
+}
+
+/*
  * False if the IOMMU does not do it, which none should dare: then pages stay pinned
- * rather than in reach of a device that does not own them any more.
+ * rather than in reach of a device that does not own them any more. What is not alike
+ * goes by calls of its own, see removal_unmap().
  */
 static bool unmap_all(struct iommu_domain *iommu, u64 iova, size_t size)
 {
-	return !size || !WARN_ON_ONCE(iommu_unmap(iommu, iova, size) != size);
+	size_t n;
+
+	for (; size; iova += n, size -= n) {
+		n = alike(iommu, iova, size);
+		if (WARN_ON_ONCE(iommu_unmap(iommu, iova, n) != n))
+			return false;
+	}
+	return true;
 }
 
 /* All of a mapping that has its list of runs; returns how many pages it was. */

@@ -50,9 +50,15 @@ static void map_suspect(struct uvfio_map *map, unsigned long start,
 		list_add_tail(&map->suspect, &map->space->suspects);
 }
 
-/* The process does not have start .. end - 1 of a mapping any more. */
-static void map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
-		       unsigned long start, unsigned long end)
+/**
+ * uvfio_map_revoke - take from the device what its process does not have any more
+ * @domain: its table_rwsem is held
+ * @map: see there who may call this
+ * @start: first address
+ * @end: one past the last
+ */
+void uvfio_map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
+		      unsigned long start, unsigned long end)
 {
 	u64 iova = map_iova(map, start), pages;
 
@@ -79,84 +85,93 @@ struct sight {
 };
 
 /*
- * Nothing is made to be there that was not, so a hole stays one. False: it cannot be
- * seen now, somebody else is busy with the memory.
+ * @mm may be gone but for its struct: then it has no memory, and PAGE_GONE is the
+ * answer. PAGE_SUSPECT: it cannot be seen now, somebody else is busy with it.
  */
-static bool memory_look(struct mm_struct *mm, unsigned long address,
-			struct sight *sight)
+static enum verdict memory_hold(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
-
-	if (!mmap_read_trylock(mm))
-		return false;
-	if (get_user_pages_remote(mm, address, 1, FOLL_FORCE | FOLL_NOFAULT |
-				  FOLL_DUMP, &sight->page, NULL) == 1) {
-		put_page(sight->page);
-	} else {
-		sight->page = NULL;
-		vma = vma_lookup(mm, address);
-		if (vma && vma->vm_file) {
-			sight->index = linear_page_index(vma, address);
-			sight->file = get_file(vma->vm_file);
-		}
-	}
-	mmap_read_unlock(mm);
-	return true;
+	if (!mmget_not_zero(mm))
+		return PAGE_GONE;
+	if (mmap_read_trylock(mm))
+		return PAGE_STAYS;
+	mmput_async(mm);
+	return PAGE_SUSPECT;
 }
 
-/* Of hugetlb files, some kernels count the huge pages, in both alike. */
-static bool index_is(struct page *page, pgoff_t index)
+static void memory_unhold(struct mm_struct *mm)
 {
-	struct folio *folio = page_folio(page);
+	mmap_read_unlock(mm);
+	mmput_async(mm);
+}
 
-	return folio->index + folio_page_idx(folio, page) == index ||
-	       (folio_test_hugetlb(folio) && folio->index == index);
+/* Nothing is made to be there that was not, so a hole stays one. */
+static struct sight memory_look(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma;
+	struct sight sight = {};
+
+	if (get_user_pages_remote(mm, address, 1, FOLL_FORCE | FOLL_NOFAULT |
+				  FOLL_DUMP, &sight.page, NULL) == 1) {
+		put_page(sight.page);
+		return sight;
+	}
+	sight.page = NULL;
+	vma = vma_lookup(mm, address);
+	if (vma && vma->vm_file) {
+		sight.index = linear_page_index(vma, address);
+		sight.file = get_file(vma->vm_file);
+	}
+	return sight;
 }
 
 /*
  * A page of a file may be in no page table for a while, and still be what the
- * process would see. Who cuts the file takes it from there first, and from the file
- * afterwards; that it holds the inode's lock meanwhile shows when it is done.
+ * process would see. Who takes it from the file takes it from there first; that this
+ * is going on shows by the inode's lock or, where that is not held, by the page's.
  */
 static enum verdict file_judge(struct file *file, pgoff_t index,
 			       struct page *page)
 {
+	struct folio *folio = page_folio(page);
 	struct inode *inode = file_inode(file);
-	bool has;
+	enum verdict verdict = PAGE_SUSPECT;
 
 	if (!inode_trylock_shared(inode))
 		return PAGE_SUSPECT;
-	has = READ_ONCE(page_folio(page)->mapping) == file->f_mapping &&
-	      index_is(page, index);
+	if (!folio_test_locked(folio)) {
+		/* Pairs with the unlocking: what was done before is seen. */
+		smp_rmb();
+		verdict = READ_ONCE(folio->mapping) == file->f_mapping &&
+			  page_linear_index(page) == index ?
+			  PAGE_STAYS : PAGE_GONE;
+	}
 	inode_unlock_shared(inode);
-	return has ? PAGE_STAYS : PAGE_GONE;
+	return verdict;
 }
 
 /*
- * Whether the process still has @page at @address. Waits for nobody: a process could
- * hold up all who verify. @mm may be gone but for its struct; then it has no memory.
+ * Whether the process still has at @address what is at @phys. Waits for nobody: a
+ * process could hold up all who verify.
  */
 static enum verdict page_verify(struct mm_struct *mm, unsigned long address,
 				phys_addr_t phys)
 {
 	struct page *page = pfn_to_page(PHYS_PFN(phys));
-	enum verdict verdict = PAGE_GONE;
-	struct sight sight = {};
-	bool seen;
+	enum verdict verdict = memory_hold(mm);
+	struct sight sight;
 
-	if (!mmget_not_zero(mm))
-		return PAGE_GONE;
-	seen = memory_look(mm, address, &sight);
-	mmput_async(mm);
+	if (verdict != PAGE_STAYS)
+		return verdict;
+	sight = memory_look(mm, address);
+	memory_unhold(mm);
 
-	if (!seen)
-		return PAGE_SUSPECT;
 	if (sight.page)
 		return sight.page == page ? PAGE_STAYS : PAGE_GONE;
 	if (sight.file && !PageAnon(page))
 		verdict = file_judge(sight.file, sight.index, page);
-	else if (folio_test_locked(page_folio(page)))
-		verdict = PAGE_SUSPECT;		/* on its way to somewhere */
+	else	/* perhaps on its way to somewhere */
+		verdict = folio_test_locked(page_folio(page)) ?
+			PAGE_SUSPECT : PAGE_GONE;
 	if (sight.file)
 		fput(sight.file);
 	return verdict;
@@ -166,21 +181,16 @@ static enum verdict page_verify(struct mm_struct *mm, unsigned long address,
 static enum verdict peer_verify(struct mm_struct *mm, unsigned long address,
 				struct uvfio_dev *peer, phys_addr_t phys)
 {
+	enum verdict verdict = memory_hold(mm);
 	struct vm_area_struct *vma;
-	bool there = false;
 
-	if (!mmget_not_zero(mm))
-		return PAGE_GONE;
-	if (!mmap_read_trylock(mm)) {
-		mmput_async(mm);
-		return PAGE_SUSPECT;
-	}
+	if (verdict != PAGE_STAYS)
+		return verdict;
 	vma = vma_lookup(mm, address);
-	if (vma)
-		there = uvfio_bar_is_at(peer, vma, address, phys);
-	mmap_read_unlock(mm);
-	mmput_async(mm);
-	return there ? PAGE_STAYS : PAGE_GONE;
+	if (!vma || !uvfio_bar_is_at(peer, vma, address, phys))
+		verdict = PAGE_GONE;
+	memory_unhold(mm);
+	return verdict;
 }
 
 /* Some pages of a mapping, from @start on, as they were with all locks held. */
@@ -249,7 +259,7 @@ static void suspicion_revoke(struct uvfio_space *space,
 
 	if (s->map->live && start >= s->map->memory.start &&
 	    end - 1 <= s->map->memory.last)
-		map_revoke(domain, s->map, start, end);
+		uvfio_map_revoke(domain, s->map, start, end);
 	else
 		space_suspect(space, start, end);
 }
@@ -371,11 +381,12 @@ static void space_work(struct work_struct *work)
 
 /*
  * For hugetlb, some kernels say that addresses go when only pages do, which a file
- * may give back.
+ * may give back, and say it to processes whose pages stay.
  */
-static bool may_come_back(struct folio *folio)
+static bool may_be_back(struct folio *folio)
 {
-	return folio_test_hugetlb(folio) && !folio_test_anon(folio);
+	return folio_test_hugetlb(folio) &&
+	       (!folio_test_anon(folio) || folio_mapped(folio));
 }
 
 /*
@@ -386,7 +397,7 @@ static bool may_come_back(struct folio *folio)
 static enum verdict folio_judge(struct folio *folio, bool certain)
 {
 	if (certain)
-		return may_come_back(folio) ? PAGE_SUSPECT : PAGE_GONE;
+		return may_be_back(folio) ? PAGE_SUSPECT : PAGE_GONE;
 	if (!folio_test_anon(folio) || folio_test_large(folio))
 		return PAGE_SUSPECT;
 	if (folio_mapped(folio))
@@ -421,13 +432,13 @@ static void map_judge(struct uvfio_domain *domain, struct uvfio_map *map,
 			continue;
 		}
 		if (gone)
-			map_revoke(domain, map, address - gone, address);
+			uvfio_map_revoke(domain, map, address - gone, address);
 		gone = 0;
 		if (verdict == PAGE_SUSPECT)
 			map_suspect(map, address, address + PAGE_SIZE);
 	}
 	if (gone)
-		map_revoke(domain, map, end - gone, end);
+		uvfio_map_revoke(domain, map, end - gone, end);
 }
 
 /* A range that goes is of one kind of memory; most often all of it can go at once. */
@@ -439,7 +450,7 @@ static bool goes_at_once(struct uvfio_space *space, struct uvfio_domain *domain,
 	if (space->over)
 		return true;
 	folio = folio_at(domain, map, address);
-	return folio && !may_come_back(folio);
+	return folio && !may_be_back(folio);
 }
 
 /*
@@ -474,7 +485,7 @@ static void space_changed(struct uvfio_space *space, unsigned long start,
 		if (map->peer || !map->live || !at_once)
 			map_suspect(map, from, end);
 		else if (certain && goes_at_once(space, domain, map, from))
-			map_revoke(domain, map, from, end);
+			uvfio_map_revoke(domain, map, from, end);
 		else
 			map_judge(domain, map, from, end, certain);
 		cond_resched();

@@ -12,6 +12,7 @@
 #include <linux/irqdomain.h>
 #include <linux/mm.h>
 #include <linux/msi.h>
+#include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
 
@@ -69,6 +70,19 @@ static inline bool msi_device_has_isolated_msi(struct device *dev)
 #define vmf_insert_pfn_pud(vmf, pfn, write) \
 	((vmf_insert_pfn_pud)(vmf, __pfn_to_pfn_t(pfn, PFN_DEV), write))
 #endif
+
+/* The place of a page in its file, in the unit of linear_page_index(). */
+static inline pgoff_t page_linear_index(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+#ifdef UVFIO_HAVE_LINEAR_HUGEPAGE_INDEX
+	/* In files of huge pages these are counted. */
+	if (folio_test_hugetlb(folio))
+		return folio->index;
+#endif
+	return folio->index + folio_page_idx(folio, page);
+}
 
 /* Gone where there is no memory model left that needs it. */
 #ifndef nth_page

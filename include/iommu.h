@@ -221,5 +221,7 @@ void uvfio_space_cut(struct uvfio_map *map, unsigned long start,
 		     unsigned long last, struct uvfio_map *rest,
 		     unsigned long rest_start);
 void uvfio_space_go_live(struct uvfio_map *map);
+void uvfio_map_revoke(struct uvfio_domain *domain, struct uvfio_map *map,
+		      unsigned long start, unsigned long end);
 
 #endif /* UVFIO_IOMMU_H */
