@@ -430,6 +430,117 @@ TEST_F(owner, leaves_nothing)
 	memory_free(&mine);
 }
 
+/*
+ * When the pool is empty and the process that it was reserved for cannot have a copy
+ * of a page that it shares with its children, it takes the page from them. What they
+ * have instead of it stays theirs.
+ */
+
+FIXTURE(kin)
+{
+	struct stage stage;
+	struct memory memory;	/* a page of the pool; the parent's */
+	struct memory rest;	/* of the pool */
+	int rich, poor;		/* sockets to children, for one order each */
+	pid_t pids[2];
+};
+
+static bool kin_wait(int sock)
+{
+	char byte;
+
+	return read(sock, &byte, 1) == 1;
+}
+
+static bool kin_tell(int sock)
+{
+	return write(sock, "", 1) == 1;
+}
+
+/* The child maps its copy for DMA, or has none and looks at it when it is told to. */
+static int kin_run(const struct memory *memory, int domain, bool rich, int sock)
+{
+	if (rich) {
+		memset(memory->base, NEW, memory->size);
+		if (uvfio_dma_map(domain, memory->base, memory->size, IOVA, RW))
+			return 1;
+	}
+	if (!kin_tell(sock) || !kin_wait(sock))
+		return 1;
+	return is_filled(memory->base, rich ? NEW : OLD, memory->size) ? 0 : 1;
+}
+
+static pid_t kin_start(const struct memory *memory, int domain, bool rich,
+		       int *sock)
+{
+	int pair[2];
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		close(pair[0]);
+		_exit(kin_run(memory, domain, rich, pair[1]));
+	}
+	close(pair[1]);
+	*sock = pair[0];
+	return kin_wait(*sock) ? pid : -1;
+}
+
+static int kin_end(int sock, pid_t pid)
+{
+	int status = -1;
+
+	if (kin_tell(sock))
+		waitpid(pid, &status, 0);
+	close(sock);
+	return status;
+}
+
+FIXTURE_SETUP(kin)
+{
+	ASSERT_EQ(0, memory_pool());
+	ASSERT_EQ(0, stage_start(&self->stage));
+	ASSERT_EQ(0, memory_make(&self->memory, HUGETLB, HUGE_SIZE, OLD));
+	self->pids[0] = kin_start(&self->memory, self->stage.domain, true,
+				  &self->rich);
+	ASSERT_LT(0, self->pids[0]);
+	self->pids[1] = kin_start(&self->memory, self->stage.domain, false,
+				  &self->poor);
+	ASSERT_LT(0, self->pids[1]);
+	ASSERT_EQ(0, memory_make(&self->rest, HUGETLB, HUGES(POOL_PAGES - 2),
+				 OLD));
+}
+
+FIXTURE_TEARDOWN(kin)
+{
+	memory_free(&self->rest);
+	memory_free(&self->memory);
+	stage_end(&self->stage);
+}
+
+TEST_F(kin, keeps_a_page_of_its_own)
+{
+	struct account before = account_of(self->stage.domain);
+	int status;
+
+	/* There is none for a copy, so the poor one's goes. */
+	self->memory.base[0] = DEVICE;
+	status = kin_end(self->poor, self->pids[1]);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGBUS, WTERMSIG(status));
+
+	/* Enough for a worker. */
+	usleep(200000);
+	EXPECT_TRUE(account_is(self->stage.domain, &before));
+	ASSERT_EQ(0, device_read(&self->stage, IOVA));
+	EXPECT_TRUE(is_filled(self->stage.scratch, NEW, BYTES));
+	EXPECT_EQ(0, kin_end(self->rich, self->pids[0]));
+	EXPECT_TRUE(fdinfo_becomes(self->stage.domain, "revoked",
+				   before.revoked + HUGE_SIZE));
+}
+
 /* Leaving while a thread maps, at ever later moments: it all ends. */
 
 #define LEAVE_BYTES	(6UL << 20)
