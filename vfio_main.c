@@ -182,6 +182,7 @@ static int fetch_irq_data(struct uvfio_cmd *cmd, void __user *arg)
 {
 	const struct vfio_irq_set *set = &cmd->irq_set;
 	size_t min = offsetofend(struct vfio_irq_set, count), len = 0;
+	void *data;
 
 	if (set->count > UVFIO_MAX_VECTORS)
 		return -EINVAL;
@@ -192,8 +193,23 @@ static int fetch_irq_data(struct uvfio_cmd *cmd, void __user *arg)
 	if (!len)
 		return 0;
 
-	cmd->data = memdup_user(arg + min, len);
-	return PTR_ERR_OR_ZERO(cmd->data);
+	data = memdup_user(arg + min, len);
+	if (IS_ERR(data))
+		return PTR_ERR(data);
+	cmd->data = data;
+	return 0;
+}
+
+/* By words: for a struct that is less than what a checked copy costs. */
+static int fetch_struct(void *data, void __user *user, size_t len)
+{
+	for (; len >= sizeof(u64); len -= sizeof(u64)) {
+		if (get_user(*(u64 *)data, (u64 __user *)user))
+			return -EFAULT;
+		data += sizeof(u64);
+		user += sizeof(u64);
+	}
+	return len ? fetch_data(data, user, len) : 0;
 }
 
 /* Reads argsz, then as much of the struct as both sides have; once each. */
@@ -211,7 +227,7 @@ static int fetch_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		return -EFAULT;
 	if (argsz < op->min)
 		return -EINVAL;
-	if (copy_from_user(cmd, arg, min_t(u32, argsz, op->size)))
+	if (fetch_struct(cmd, arg, min_t(u32, argsz, op->size)))
 		return -EFAULT;
 	cmd->argsz = argsz;
 
@@ -358,8 +374,7 @@ static long uvfio_ioctl(enum uvfio_node node, void *object, unsigned int nr,
 	if (!ret)
 		ret = return_args(op, &cmd, arg);
 
-	if (!IS_ERR_OR_NULL(cmd.data))
-		kfree(cmd.data);
+	kfree(cmd.data);
 	kfree(cmd.caps.buf);
 	uvfio_domain_put(cmd.domain);
 	return ret;

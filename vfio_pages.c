@@ -537,7 +537,7 @@ static int pin_and_map(struct uvfio_domain *domain, struct uvfio_map *map)
  * How much of @size bytes at @iova an IOMMU driver is told of by one call: what can
  * be pages of one size.
  */
-static size_t alike(struct iommu_domain *iommu, u64 iova, size_t size)
+static noinline size_t alike(struct iommu_domain *iommu, u64 iova, size_t size)
 {
 	unsigned long sizes = iommu->pgsize_bitmap & GENMASK(__fls(size), 0);
 	size_t page, larger, to_larger;
@@ -565,7 +565,7 @@ static bool unmap_all(struct iommu_domain *iommu, u64 iova, size_t size)
 	size_t n;
 
 	for (; size; iova += n, size -= n) {
-		n = alike(iommu, iova, size);
+		n = size > PAGE_SIZE ? alike(iommu, iova, size) : size;
 		if (WARN_ON_ONCE(iommu_unmap(iommu, iova, n) != n))
 			return false;
 	}
