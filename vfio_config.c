@@ -574,8 +574,8 @@ static int permit_write(struct uvfio_dev *udev, char *line)
 }
 
 static ssize_t config_permit_write(struct file *file, struct kobject *kobj,
-				   struct bin_attribute *attr, char *buf,
-				   loff_t pos, size_t len)
+				   BIN_ATTRIBUTE_CONST struct bin_attribute *attr,
+				   char *buf, loff_t pos, size_t len)
 {
 	struct uvfio_dev *udev = container_of(kobj_to_dev(kobj),
 					      struct uvfio_dev, dev);
@@ -605,8 +605,8 @@ static ssize_t config_permit_write(struct file *file, struct kobject *kobj,
 #define PERMIT_LINE	22
 
 static ssize_t config_permit_read(struct file *file, struct kobject *kobj,
-				  struct bin_attribute *attr, char *buf,
-				  loff_t pos, size_t len)
+				  BIN_ATTRIBUTE_CONST struct bin_attribute *attr,
+				  char *buf, loff_t pos, size_t len)
 {
 	struct uvfio_dev *udev = container_of(kobj_to_dev(kobj),
 					      struct uvfio_dev, dev);
@@ -642,7 +642,7 @@ static ssize_t config_permit_read(struct file *file, struct kobject *kobj,
  */
 static BIN_ATTR_ADMIN_RW(config_permit, 0);
 
-static struct bin_attribute *config_bin_attrs[] = {
+static BIN_ATTRIBUTE_CONST struct bin_attribute *config_bin_attrs[] = {
 	&bin_attr_config_permit,
 	NULL,
 };

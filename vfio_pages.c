@@ -108,7 +108,7 @@ static bool page_is_small_and_dirty(struct page *page)
 {
 	const unsigned long dirty = BIT(PG_dirty);
 
-	return (READ_ONCE(page->flags) & (dirty | BIT(PG_head))) == dirty;
+	return (uvfio_page_flags(page) & (dirty | BIT(PG_head))) == dirty;
 }
 
 /*

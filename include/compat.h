@@ -15,6 +15,7 @@
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/sched.h>
+#include <linux/sysfs.h>
 
 #include "compat-config.h"
 
@@ -87,6 +88,22 @@ static inline pgoff_t page_linear_index(struct page *page)
 /* Gone where there is no memory model left that needs it. */
 #ifndef nth_page
 #define nth_page(page, n)	((page) + (n))
+#endif
+
+static inline unsigned long uvfio_page_flags(const struct page *page)
+{
+#ifdef UVFIO_HAVE_PAGE_FLAGS_STRUCT
+	return READ_ONCE(page->flags.f);
+#else
+	return READ_ONCE(page->flags);
+#endif
+}
+
+/* What binary attributes are where they are used. */
+#ifdef UVFIO_HAVE_CONST_BIN_ATTRIBUTE
+#define BIN_ATTRIBUTE_CONST	const
+#else
+#define BIN_ATTRIBUTE_CONST
 #endif
 
 #ifdef UVFIO_HAVE_GUP_MUST_UNSHARE_FLAGS
@@ -169,7 +186,7 @@ static inline bool page_is_plain(struct page *page)
 {
 	const unsigned long plain = BIT(PG_swapbacked);
 
-	return (READ_ONCE(page->flags) & (plain | BIT(PG_head))) == plain;
+	return (uvfio_page_flags(page) & (plain | BIT(PG_head))) == plain;
 }
 
 /* Of @n contiguous pages pinned for writing. */
