@@ -6,7 +6,7 @@
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -Vr))
 
-# stock, 6.12, debug or arm64: what make check, bench and shell boot.
+# stock, 6.12, 7, debug or arm64: what make check, bench and shell boot.
 export KERNEL ?= stock
 
 # Of another architecture than this machine's there are tests, no samples.
@@ -79,6 +79,7 @@ help:
 	@echo "make clean        remove what was built"
 	@echo
 	@echo "KERNEL=6.12 makes check, bench and shell boot that of Debian's backports,"
-	@echo "KERNEL=debug one with KASAN and lockdep, built before by"
-	@echo "tools/testing/vm/debug-kernel. KERNEL=arm64 makes check and shell boot that"
-	@echo "of Debian for this architecture, in a machine with an SMMUv3."
+	@echo "KERNEL=7 the newest 7.x of Debian 13's, KERNEL=debug one with KASAN and"
+	@echo "lockdep, built before by tools/testing/vm/debug-kernel. KERNEL=arm64 makes"
+	@echo "check and shell boot that of Debian for this architecture, in a machine"
+	@echo "with an SMMUv3."
