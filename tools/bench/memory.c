@@ -40,14 +40,20 @@ static long huge_kib(const void *memory)
 	return kib;
 }
 
-/* Makes 4 KiB pages of huge ones, which stay where they are in memory. */
+/*
+ * Makes 4 KiB pages of huge ones, which stay where they are in memory. One that
+ * somebody else has just hold of, such as khugepaged, is left out.
+ */
 static void split_pages(const char *memory, size_t size)
 {
+	unsigned int tries = 100;
 	char range[64];
 
 	snprintf(range, sizeof(range), "%d,0x%lx,0x%lx", getpid(),
 		 (unsigned long)memory, (unsigned long)memory + size);
-	write_file("/sys/kernel/debug/split_huge_pages", range);
+	do {
+		write_file("/sys/kernel/debug/split_huge_pages", range);
+	} while (huge_kib(memory) > 0 && tries-- && !usleep(10000));
 }
 
 /* Touches all pages, but with a stride not in their order. */
