@@ -206,11 +206,10 @@ int uvfio_dma_map_anywhere(int fd, void *address, size_t length, uint32_t flags,
 		.vaddr = (uintptr_t)address,
 		.size = length,
 	};
+	int ret = result(ioctl(fd, UVFIO_MAP_DMA, &map));
 
-	if (ioctl(fd, UVFIO_MAP_DMA, &map) < 0)
-		return -errno;
 	*iova = map.iova;
-	return 0;
+	return ret;
 }
 
 int64_t uvfio_dma_unmap(int fd, uint64_t iova, size_t length)

@@ -129,7 +129,7 @@ int uvfio_dma_map(int fd, void *address, size_t length, uint64_t iova,
  * @address: page aligned
  * @length: bytes, page aligned
  * @flags: as above; and UVFIO_DMA_MAP_BELOW_4G for a device with 32 address bits
- * @iova: where to store the address that the device is to use
+ * @iova: where to store the address that the device is to use, 0 without success
  *
  * Without an IOMMU this is the only way, and the memory has to be physically
  * contiguous: a page, or all in one huge page.

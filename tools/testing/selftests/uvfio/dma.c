@@ -30,21 +30,6 @@ int64_t unmap_all(int fd, uint64_t iova, uint64_t size)
 	return unmap.size;
 }
 
-int map_anywhere(int fd, void *address, size_t length, uint32_t flags,
-		 uint64_t *iova)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = flags | UVFIO_DMA_MAP_ANYWHERE,
-		.vaddr = (uintptr_t)address,
-		.size = length,
-	};
-	int ret = ioctl(fd, UVFIO_MAP_DMA, &map) ? -errno : 0;
-
-	*iova = map.iova;
-	return ret;
-}
-
 void *iommu_cap(int fd, unsigned long call, struct iommu_info *info,
 		uint16_t id)
 {

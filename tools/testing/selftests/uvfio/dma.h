@@ -30,10 +30,6 @@ long vm_pin(void);
 /* The bytes unmapped. */
 int64_t unmap_all(int fd, uint64_t iova, uint64_t size);
 
-/* Where the kernel put it is stored in @iova; @flags without ANYWHERE. */
-int map_anywhere(int fd, void *address, size_t length, uint32_t flags,
-		 uint64_t *iova);
-
 struct iommu_info {
 	struct vfio_iommu_type1_info info;
 	uint8_t caps[1024];

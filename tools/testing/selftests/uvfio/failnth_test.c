@@ -572,16 +572,8 @@ static bool all_is_mapped(struct rig *rig)
 
 static int map_somewhere(struct rig *rig)
 {
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = RW | UVFIO_DMA_MAP_ANYWHERE,
-		.vaddr = (uintptr_t)rig->memory,
-		.size = rig->size,
-	};
-	int ret = ioctl(rig->dev.fd, UVFIO_MAP_DMA, &map) ? -errno : 0;
-
-	rig->iova = map.iova;
-	return ret;
+	return uvfio_dma_map_anywhere(rig->dev.fd, rig->memory, rig->size, RW,
+				      &rig->iova);
 }
 
 /* The device does not reach that far: the page table is not looked at. */

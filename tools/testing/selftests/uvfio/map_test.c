@@ -28,6 +28,7 @@
 #define HUGE_POOL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 #define GIGANTIC_POOL	\
 	"/sys/kernel/mm/hugepages/hugepages-1048576kB/free_hugepages"
+#define NO_GIGANTIC_PAGE "no page of 1 GiB: see -g of vm/run"
 
 /* That of the machine's memory, in which there are ROMs, and Linux never is. */
 #define FIRMWARE	(IS_AARCH64 ? 0 : 0xff000)
@@ -202,6 +203,7 @@ FIXTURE(kind)
 {
 	struct probe probe;
 	int fd;
+	uint8_t *start;		/* NULL: this machine has no such memory */
 	long pinned;
 };
 
@@ -211,7 +213,6 @@ FIXTURE_VARIANT(kind)
 	size_t size;
 	uint64_t iova;
 	uint64_t page;		/* what the IOMMU needs one entry for */
-	bool gigantic;
 };
 
 FIXTURE_VARIANT_ADD(kind, anonymous)
@@ -286,7 +287,6 @@ FIXTURE_VARIANT_ADD(kind, gigantic)
 	.size = GIB,
 	.iova = HIGH_IOVA,
 	.page = GIB,
-	.gigantic = true,
 };
 
 FIXTURE_SETUP(kind)
@@ -294,6 +294,10 @@ FIXTURE_SETUP(kind)
 	ASSERT_EQ(0, begin(&self->probe));
 	self->fd = self->probe.domain;
 	self->pinned = vm_pin();
+	if (variant->page == GIB && !has_gigantic_page())
+		return;
+	self->start = variant->make(variant->size);
+	ASSERT_NE(NULL, self->start);
 }
 
 FIXTURE_TEARDOWN(kind)
@@ -306,13 +310,10 @@ TEST_F(kind, goes_both_ways)
 {
 	const size_t size = variant->size;
 	const uint64_t iova = variant->iova;
-	uint8_t *start, *last;
+	uint8_t *start = self->start, *last = start + size - PAGE_SIZE;
 
-	if (variant->gigantic && !has_gigantic_page())
-		SKIP(return, "no page of 1 GiB: see -g of vm/run");
-	start = variant->make(size);
-	ASSERT_NE(NULL, start);
-	last = start + size - PAGE_SIZE;
+	if (!start)
+		SKIP(return, NO_GIGANTIC_PAGE);
 	ASSERT_EQ(0, uvfio_dma_map(self->fd, start, size, iova, RW));
 	EXPECT_EQ(self->pinned + (long)(size / KIB), vm_pin());
 	EXPECT_EQ(RW, probe_reach(&self->probe, iova, start));
@@ -329,13 +330,11 @@ TEST_F(kind, goes_both_ways)
 TEST_F(kind, goes_one_way)
 {
 	uint64_t iova = variant->iova;
-	uint8_t *start;
+	uint8_t *start = self->start;
 	int ways;
 
-	if (variant->gigantic && !has_gigantic_page())
-		SKIP(return, "no page of 1 GiB: see -g of vm/run");
-	start = variant->make(variant->size);
-	ASSERT_NE(NULL, start);
+	if (!start)
+		SKIP(return, NO_GIGANTIC_PAGE);
 	ASSERT_EQ(0, uvfio_dma_map(self->fd, start, variant->size, iova, READ));
 	EXPECT_EQ(READ, probe_reach(&self->probe, iova, start));
 	ASSERT_EQ((int64_t)variant->size,
@@ -356,14 +355,12 @@ TEST_F(kind, goes_one_way)
 TEST_F(kind, goes_in_pieces)
 {
 	const uint64_t iova = variant->iova + PAGE_SIZE;
-	const size_t size = variant->gigantic ? 5 * MIB :
-						variant->size - 2 * PAGE_SIZE;
-	uint8_t *start;
+	const size_t size = variant->size == GIB ? 5 * MIB :
+						   variant->size - 2 * PAGE_SIZE;
+	uint8_t *start = self->start;
 
-	if (variant->gigantic && !has_gigantic_page())
-		SKIP(return, "no page of 1 GiB: see -g of vm/run");
-	start = variant->make(variant->size);
-	ASSERT_NE(NULL, start);
+	if (!start)
+		SKIP(return, NO_GIGANTIC_PAGE);
 	memset(start, 0x77, PAGE_SIZE);
 	ASSERT_EQ(0, uvfio_dma_map(self->fd, start + PAGE_SIZE, size, iova,
 				   RW));
@@ -736,63 +733,56 @@ static const struct {
 	{ PAGE_SIZE, 4 * MIB - PAGE_SIZE },
 };
 
-TEST_F(map, anywhere_is_above_4_gib)
+/* Each of the pieces, where a device reaches both ends of it. */
+static void map_pieces(struct __test_metadata *_metadata, struct probe *probe,
+		       uint8_t *memory, uint32_t flags, uint64_t *iova)
 {
-	uint8_t *memory = make_thp(4 * MIB), *start;
-	uint64_t iova[ARRAY_SIZE(pieces)];
 	unsigned int i;
 
 	ASSERT_NE(NULL, memory);
 	for (i = 0; i < ARRAY_SIZE(pieces); i++) {
-		start = memory + pieces[i].start;
-		ASSERT_EQ(0, map_anywhere(self->fd, start, pieces[i].size, RW,
-					  &iova[i]));
-		EXPECT_LE(FOUR_GIB, iova[i]);
-		EXPECT_TRUE(is_well_placed(self->fd, start, iova[i],
-					   pieces[i].size)) {
+		uint8_t *start = memory + pieces[i].start;
+		const size_t size = pieces[i].size, last = size - PAGE_SIZE;
+
+		ASSERT_EQ(0, uvfio_dma_map_anywhere(probe->domain, start, size,
+						    flags, &iova[i]));
+		EXPECT_TRUE(is_well_placed(probe->domain, start, iova[i], size)) {
 			TH_LOG("case %u at 0x%llx", i,
 			       (unsigned long long)iova[i]);
 		}
-		EXPECT_EQ(RW, probe_reach(&self->probe, iova[i], start));
-		EXPECT_EQ(RW, probe_reach(&self->probe,
-					  iova[i] + pieces[i].size - PAGE_SIZE,
-					  start + pieces[i].size - PAGE_SIZE));
+		EXPECT_EQ(RW, probe_reach(probe, iova[i], start));
+		EXPECT_EQ(RW, probe_reach(probe, iova[i] + last, start + last));
 	}
+}
+
+TEST_F(map, anywhere_is_above_4_gib)
+{
+	uint64_t iova[ARRAY_SIZE(pieces)];
+	unsigned int i;
+
+	map_pieces(_metadata, &self->probe, make_thp(4 * MIB), RW, iova);
 	/* What was aligned with care is worth it. */
 	EXPECT_TRUE(probe_maps(&self->probe, iova[2], 2 * MIB));
 	EXPECT_TRUE(probe_maps(&self->probe, iova[6] + 2 * MIB, 2 * MIB));
 	EXPECT_TRUE(probe_maps(&self->probe, iova[0], PAGE_SIZE));
-	for (i = 0; i < ARRAY_SIZE(pieces); i++)
+	for (i = 0; i < ARRAY_SIZE(pieces); i++) {
+		EXPECT_LE(FOUR_GIB, iova[i]);
 		EXPECT_EQ((int64_t)pieces[i].size,
 			  uvfio_dma_unmap(self->fd, iova[i], pieces[i].size));
+	}
 	EXPECT_EQ(self->pinned, vm_pin());
 }
 
+/* Devices like the edu are why it can be asked for: there it reaches all of it. */
 TEST_F(map, anywhere_is_below_4_gib_on_request)
 {
-	uint8_t *memory = make_thp(4 * MIB), *start;
 	uint64_t iova[ARRAY_SIZE(pieces)];
 	unsigned int i;
 
-	ASSERT_NE(NULL, memory);
-	for (i = 0; i < ARRAY_SIZE(pieces); i++) {
-		start = memory + pieces[i].start;
-		ASSERT_EQ(0, map_anywhere(self->fd, start, pieces[i].size,
-					  RW | UVFIO_DMA_MAP_BELOW_4G,
-					  &iova[i]));
-		EXPECT_GE(FOUR_GIB, iova[i] + pieces[i].size);
-		EXPECT_TRUE(is_well_placed(self->fd, start, iova[i],
-					   pieces[i].size)) {
-			TH_LOG("case %u at 0x%llx", i,
-			       (unsigned long long)iova[i]);
-		}
-		/* Devices like this one are why it can be asked for. */
-		ASSERT_GT(EDU_IOVA_LIMIT, iova[i] + pieces[i].size);
-		EXPECT_EQ(RW, probe_reach(&self->probe, iova[i], start));
-		EXPECT_EQ(RW, probe_reach(&self->probe,
-					  iova[i] + pieces[i].size - PAGE_SIZE,
-					  start + pieces[i].size - PAGE_SIZE));
-	}
+	map_pieces(_metadata, &self->probe, make_thp(4 * MIB),
+		   RW | UVFIO_DMA_MAP_BELOW_4G, iova);
+	for (i = 0; i < ARRAY_SIZE(pieces); i++)
+		EXPECT_GT(EDU_IOVA_LIMIT, iova[i] + pieces[i].size);
 }
 
 TEST_F(map, anywhere_suits_gigantic_pages)
@@ -801,18 +791,19 @@ TEST_F(map, anywhere_suits_gigantic_pages)
 	uint64_t iova;
 
 	if (!has_gigantic_page())
-		SKIP(return, "no page of 1 GiB: see -g of vm/run");
+		SKIP(return, NO_GIGANTIC_PAGE);
 	start = make_gigantic(GIB);
 	ASSERT_NE(NULL, start);
-	ASSERT_EQ(0, map_anywhere(self->fd, start, GIB, RW, &iova));
+	ASSERT_EQ(0, uvfio_dma_map_anywhere(self->fd, start, GIB, RW, &iova));
 	EXPECT_TRUE(is_well_placed(self->fd, start, iova, GIB));
 	EXPECT_TRUE(probe_maps(&self->probe, iova, GIB));
 	EXPECT_EQ(RW, probe_reach(&self->probe, iova + 777 * MIB,
 				  start + 777 * MIB));
 	ASSERT_EQ((int64_t)GIB, uvfio_dma_unmap(self->fd, iova, GIB));
 	/* Below 4 GiB it is just as easy. */
-	ASSERT_EQ(0, map_anywhere(self->fd, start, GIB,
-				  READ | UVFIO_DMA_MAP_BELOW_4G, &iova));
+	ASSERT_EQ(0, uvfio_dma_map_anywhere(self->fd, start, GIB,
+					    READ | UVFIO_DMA_MAP_BELOW_4G,
+					    &iova));
 	EXPECT_GE(FOUR_GIB, iova + GIB);
 	EXPECT_TRUE(is_well_placed(self->fd, start, iova, GIB));
 	EXPECT_TRUE(probe_maps(&self->probe, iova, GIB));
@@ -918,8 +909,8 @@ TEST_F(map, anywhere_respects_what_is_there)
 		ASSERT_EQ(0, uvfio_dma_map(self->fd, self->memory, PAGE_SIZE,
 					   FOUR_GIB + 2 * i * PAGE_SIZE, RW));
 	for (i = 0; i < PAGES; i++) {
-		ASSERT_EQ(0, map_anywhere(self->fd, self->memory, 2 * PAGE_SIZE,
-					  RW, &iova));
+		ASSERT_EQ(0, uvfio_dma_map_anywhere(self->fd, self->memory,
+						    2 * PAGE_SIZE, RW, &iova));
 		EXPECT_TRUE(iova >= FOUR_GIB + (2 * PAGES - 1) * PAGE_SIZE ||
 			    iova + 2 * PAGE_SIZE <= FOUR_GIB);
 		next = iova > next ? iova : next;
@@ -971,10 +962,11 @@ TEST_F(map, anywhere_never_overlaps)
 			if (round && i % 3 != round)
 				continue;
 			places[i].size = (1 + i * 7 % 8) * PAGE_SIZE;
-			ASSERT_EQ(0, map_anywhere(self->fd, self->memory,
-						  places[i].size,
-						  i % 2 ? RW : READ,
-						  &places[i].iova));
+			ASSERT_EQ(0, uvfio_dma_map_anywhere(self->fd,
+							    self->memory,
+							    places[i].size,
+							    i % 2 ? RW : READ,
+							    &places[i].iova));
 			ASSERT_TRUE(is_well_placed(self->fd, self->memory,
 						   places[i].iova,
 						   places[i].size));
@@ -1019,8 +1011,9 @@ static void *pick_places(void *data)
 						 place->size) !=
 				 (int64_t)place->size)
 				picker->failed++;
-			if (map_anywhere(picker->fd, picker->memory,
-					 place->size, RW, &place->iova))
+			if (uvfio_dma_map_anywhere(picker->fd, picker->memory,
+						   place->size, RW,
+						   &place->iova))
 				picker->failed++;
 		}
 	}
@@ -1250,7 +1243,7 @@ TEST_F(map, unmap_cuts_gigantic_pages)
 	uint8_t *memory;
 
 	if (!has_gigantic_page())
-		SKIP(return, "no page of 1 GiB: see -g of vm/run");
+		SKIP(return, NO_GIGANTIC_PAGE);
 	memory = make_gigantic(GIB);
 	ASSERT_NE(NULL, memory);
 	cut_large_page(_metadata, &self->probe, memory, GIB);

@@ -218,7 +218,8 @@ static void do_map(struct worker *worker)
 		taken = overlaps(worker, iova, range.pages);
 		ret = uvfio_dma_map(worker->domain, start, size, iova, flags);
 	} else {
-		ret = map_anywhere(worker->domain, start, size, flags, &iova);
+		ret = uvfio_dma_map_anywhere(worker->domain, start, size, flags,
+					     &iova);
 	}
 
 	if (!ret) {

@@ -294,9 +294,9 @@ TEST_F(window, is_never_picked)
 	ASSERT_NE(MAP_FAILED, (void *)room);
 	madvise(memory, BLOCK, MADV_HUGEPAGE);
 	for (size = BLOCK; size >= PAGE_SIZE; size /= 2) {
-		while (!(ret = map_anywhere(fd, memory, size,
-					    RW | UVFIO_DMA_MAP_BELOW_4G,
-					    &iova))) {
+		while (!(ret = uvfio_dma_map_anywhere(fd, memory, size,
+						      RW | UVFIO_DMA_MAP_BELOW_4G,
+						      &iova))) {
 			picked += size;
 			EXPECT_NE(0, iova);
 			EXPECT_GE(FOUR_GIB, iova + size);

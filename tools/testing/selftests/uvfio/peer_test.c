@@ -196,7 +196,8 @@ TEST_F(peer, anywhere_suits_large_pages)
 {
 	uint64_t iova;
 
-	ASSERT_EQ(0, map_anywhere(self->fd, self->bar, BAR_SIZE, RW, &iova));
+	ASSERT_EQ(0, uvfio_dma_map_anywhere(self->fd, self->bar, BAR_SIZE, RW,
+					    &iova));
 	EXPECT_LE(FOUR_GIB, iova);
 	EXPECT_EQ((uintptr_t)self->bar % (2 * MIB), iova % (2 * MIB));
 	EXPECT_TRUE(probe_maps(&self->probe, iova, 2 * MIB));
@@ -658,46 +659,49 @@ FIXTURE_TEARDOWN(full)
 	probe_stop(&self->probe);
 }
 
+static int map_below(int fd, void *memory, size_t size, uint64_t *iova)
+{
+	return uvfio_dma_map_anywhere(fd, memory, size,
+				      RW | UVFIO_DMA_MAP_BELOW_4G, iova);
+}
+
 TEST_F(full, has_no_room)
 {
-	const uint32_t flags = RW | UVFIO_DMA_MAP_BELOW_4G;
 	uint8_t *memory = self->memory;
 	const uint64_t hole = 0x20123000, holes = 0x30000000;
 	uint64_t iova;
 	int fd = self->fd;
 	long pinned = vm_pin();
 
-	EXPECT_EQ(-ENOSPC, map_anywhere(fd, memory, PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(-ENOSPC, map_below(fd, memory, PAGE_SIZE, &iova));
 	EXPECT_EQ(0, iova);
 	EXPECT_EQ(pinned, vm_pin());
 	/* Above there is, and 0 is only for who asks for it. */
-	EXPECT_EQ(0, map_anywhere(fd, memory, PAGE_SIZE, RW, &iova));
+	EXPECT_EQ(0, uvfio_dma_map_anywhere(fd, memory, PAGE_SIZE, RW, &iova));
 	EXPECT_LE(FOUR_GIB, iova);
 	EXPECT_EQ(0, uvfio_dma_map(fd, memory, PAGE_SIZE, 0, RW));
 
 	/* Each hole is found, and only once. */
 	ASSERT_EQ(PAGE_SIZE, uvfio_dma_unmap(fd, hole, PAGE_SIZE));
-	EXPECT_EQ(-ENOSPC, map_anywhere(fd, memory, 2 * PAGE_SIZE, flags,
-					&iova));
-	EXPECT_EQ(0, map_anywhere(fd, memory, PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(-ENOSPC, map_below(fd, memory, 2 * PAGE_SIZE, &iova));
+	EXPECT_EQ(0, map_below(fd, memory, PAGE_SIZE, &iova));
 	EXPECT_EQ(hole, iova);
 	EXPECT_EQ(RW, probe_reach(&self->probe, iova, memory));
-	EXPECT_EQ(-ENOSPC, map_anywhere(fd, memory, PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(-ENOSPC, map_below(fd, memory, PAGE_SIZE, &iova));
 
 	/* Of two holes, the one that is large enough. */
 	ASSERT_EQ(PAGE_SIZE, uvfio_dma_unmap(fd, hole, PAGE_SIZE));
 	ASSERT_EQ(3 * PAGE_SIZE, uvfio_dma_unmap(fd, holes, 3 * PAGE_SIZE));
-	EXPECT_EQ(0, map_anywhere(fd, memory, 3 * PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(0, map_below(fd, memory, 3 * PAGE_SIZE, &iova));
 	EXPECT_EQ(holes, iova);
-	EXPECT_EQ(0, map_anywhere(fd, memory, PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(0, map_below(fd, memory, PAGE_SIZE, &iova));
 	EXPECT_EQ(hole, iova);
-	EXPECT_EQ(-ENOSPC, map_anywhere(fd, memory, PAGE_SIZE, flags, &iova));
+	EXPECT_EQ(-ENOSPC, map_below(fd, memory, PAGE_SIZE, &iova));
 }
 
 /* 2 MiB are where their large pages can be, as long as there is such a place. */
 TEST_F(full, is_aligned_if_it_can_be)
 {
-	const uint32_t flags = RW | UVFIO_DMA_MAP_BELOW_4G;
 	const uint64_t hole = 0x20100000;	/* 1 MiB behind one of 2 MiB */
 	const int64_t size = 2 * MIB;
 	uint8_t *memory;
@@ -706,7 +710,7 @@ TEST_F(full, is_aligned_if_it_can_be)
 
 	memory = (void *)(((uintptr_t)self->memory + size - 1) & -size);
 	ASSERT_EQ(size, uvfio_dma_unmap(fd, hole, size));
-	ASSERT_EQ(0, map_anywhere(fd, memory, size, flags, &iova));
+	ASSERT_EQ(0, map_below(fd, memory, size, &iova));
 	EXPECT_EQ(hole, iova);
 	EXPECT_EQ(RW, probe_reach(&self->probe, hole + size - PAGE_SIZE,
 				  memory + size - PAGE_SIZE));
@@ -714,7 +718,7 @@ TEST_F(full, is_aligned_if_it_can_be)
 
 	/* With room up to the next boundary. */
 	ASSERT_EQ((int64_t)MIB, uvfio_dma_unmap(fd, hole + size, MIB));
-	ASSERT_EQ(0, map_anywhere(fd, memory, size, flags, &iova));
+	ASSERT_EQ(0, map_below(fd, memory, size, &iova));
 	EXPECT_EQ(hole + MIB, iova);
 	EXPECT_EQ(RW, probe_reach(&self->probe, hole + MIB, memory));
 }
