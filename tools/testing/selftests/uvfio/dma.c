@@ -125,10 +125,12 @@ void probe_stop(struct probe *probe)
 }
 
 /* Bytes that the last ones were not, and that memory seldom is. */
-static uint8_t new_byte(struct probe *probe)
+static uint8_t new_byte(void)
 {
-	probe->last = probe->last % 0xef + 1;
-	return probe->last;
+	static uint8_t last;
+
+	last = last % 100 + 1;
+	return last;
 }
 
 /*
@@ -170,41 +172,43 @@ static int reach(int reads, int writes)
 /* Of the edu's buffer one half is for what it reads, one for what it writes. */
 #define HALF	(EDU_BUFFER_SIZE / 2)
 
-static int edu_prepare(struct probe *probe, uint8_t read, uint8_t write)
+static int edu_prepare(struct edu *edu, uint64_t own_iova, uint8_t *own,
+		       uint8_t read, uint8_t write)
 {
-	memset(probe->page, read, HALF);
-	memset(probe->page + HALF, write, HALF);
-	return edu_load(&probe->edu, probe->iova, 0, 2 * HALF);
+	memset(own, read, HALF);
+	memset(own + HALF, write, HALF);
+	return edu_load(edu, own_iova, 0, 2 * HALF);
 }
 
-static int edu_reach(struct probe *probe, uint64_t iova, uint8_t *page)
+int edu_reach(struct edu *edu, uint64_t own_iova, uint8_t *own, uint64_t iova,
+	      uint8_t *page)
 {
-	uint8_t nothing = new_byte(probe), before = new_byte(probe);
-	uint8_t after = new_byte(probe), data[HALF];
+	uint8_t nothing = new_byte(), before = new_byte(), after = new_byte();
+	uint8_t data[HALF];
 	int ret;
 
 	/* Reads first, else it reads what it has written. */
 	memset(page, before, PAGE_SIZE);
 	memset(data, before, HALF);
-	ret = edu_prepare(probe, nothing, after);
+	ret = edu_prepare(edu, own_iova, own, nothing, after);
 	if (!ret)
-		ret = edu_load(&probe->edu, iova, 0, HALF);
+		ret = edu_load(edu, iova, 0, HALF);
 	if (!ret)
-		ret = edu_store(&probe->edu, iova, HALF, HALF);
+		ret = edu_store(edu, iova, HALF, HALF);
 	if (!ret)
-		ret = edu_store(&probe->edu, probe->iova, 0, HALF);
+		ret = edu_store(edu, own_iova, 0, HALF);
 	if (ret)
 		return ret;
-	return reach(arrived(probe->page, data, nothing, HALF),
+	return reach(arrived(own, data, nothing, HALF),
 		     overwritten(page, before, after, HALF));
 }
 
 int probe_reads(struct probe *probe, uint64_t iova, const uint8_t *page)
 {
-	uint8_t nothing = new_byte(probe);
+	uint8_t nothing = new_byte();
 	int ret;
 
-	ret = edu_prepare(probe, nothing, 0);
+	ret = edu_prepare(&probe->edu, probe->iova, probe->page, nothing, 0);
 	if (!ret)
 		ret = edu_load(&probe->edu, iova, 0, HALF);
 	if (!ret)
@@ -250,8 +254,9 @@ int disk_reach(struct nvme *disk, uint64_t iova, uint8_t *page)
 
 int probe_reach(struct probe *probe, uint64_t iova, uint8_t *page)
 {
-	return iova < EDU_IOVA_LIMIT ? edu_reach(probe, iova, page) :
-				       disk_reach(&probe->disk, iova, page);
+	if (iova >= EDU_IOVA_LIMIT)
+		return disk_reach(&probe->disk, iova, page);
+	return edu_reach(&probe->edu, probe->iova, probe->page, iova, page);
 }
 
 bool probe_maps(struct probe *probe, uint64_t iova, uint64_t size)

@@ -56,7 +56,6 @@ struct probe {
 	struct nvme disk;
 	uint64_t iova;		/* of a page that the edu can always reach */
 	uint8_t *page;
-	uint8_t last;		/* of the bytes that were sent around */
 };
 
 /* As root; then as anyone, with a new domain, the page at @iova. */
@@ -71,6 +70,10 @@ void probe_stop(struct probe *probe);
  * of what it should.
  */
 int probe_reach(struct probe *probe, uint64_t iova, uint8_t *page);
+
+/* The same by an edu that has @own at @own_iova. */
+int edu_reach(struct edu *edu, uint64_t own_iova, uint8_t *own, uint64_t iova,
+	      uint8_t *page);
 
 /* The same for memory that the process cannot write: READ or 0. */
 int probe_reads(struct probe *probe, uint64_t iova, const uint8_t *page);

@@ -41,7 +41,9 @@ int memory_pool(void)
 			  "advise");
 }
 
-void frames_of(int pagemap, const void *address, size_t size, uint64_t *frames)
+/* Frame numbers, one for each page of 4 KiB; 0: there is no page. */
+static void frames_of(int pagemap, const void *address, size_t size,
+		      uint64_t *frames)
 {
 	size_t count = size / PAGE_SIZE, bytes = count * sizeof(*frames), i;
 	off_t at = (uintptr_t)address / PAGE_SIZE * sizeof(*frames);
@@ -303,70 +305,19 @@ static bool heir_grow(struct heir *heir, enum memory_kind kind)
 	return true;
 }
 
-static bool is_among(const uint64_t *frames, size_t count, uint64_t frame)
-{
-	size_t i;
-
-	for (i = 0; i < count; i++)
-		if (frames[i] == frame)
-			return true;
-	return false;
-}
-
-size_t frames_found(int pagemap, const void *address, size_t size,
-		    const uint64_t *frames, size_t count)
-{
-	uint64_t here[HUGE_SIZE / PAGE_SIZE];
-	size_t done, found = 0, n, i;
-
-	for (done = 0; done < size; done += n) {
-		n = size - done < HUGE_SIZE ? size - done : HUGE_SIZE;
-		frames_of(pagemap, (const uint8_t *)address + done, n, here);
-		for (i = 0; i < n / PAGE_SIZE; i++)
-			found += here[i] && is_among(frames, count, here[i]);
-	}
-	return found;
-}
-
-static size_t heir_take_once(struct heir *heir, enum memory_kind kind,
-			     int pagemap, const uint64_t *frames, size_t count,
-			     size_t want)
-{
-	size_t found = 0;
-
-	/* Two chunks at least, so that it is no guess what is watched. */
-	while (heir->count < ARRAY_SIZE(heir->chunks) &&
-	       (heir->count < 2 || found < want)) {
-		run_on(heir->count % sysconf(_SC_NPROCESSORS_ONLN));
-		if (!heir_grow(heir, kind))
-			break;
-		found += frames_found(pagemap, heir->chunks[heir->count - 1],
-				      heir->chunk_size, frames, count);
-	}
-	return found;
-}
-
-size_t heir_take(struct heir *heir, enum memory_kind kind, int byte,
-		 int pagemap, const uint64_t *frames, size_t count, size_t want)
+void heir_take(struct heir *heir, enum memory_kind kind, int byte)
 {
 	cpu_set_t before;
-	size_t found;
-	int tries;
 
 	memset(heir, 0, sizeof(*heir));
 	heir->byte = byte;
 	heir->chunk_size = has_pool(kind) ? HUGE_SIZE : CHUNK_SIZE;
 	sched_getaffinity(0, sizeof(before), &before);
-	for (tries = 0; tries < 5; tries++) {
-		found = heir_take_once(heir, kind, pagemap, frames, count,
-				       want);
-		if (found || want < count || !count)
-			break;
-		heir_free(heir);
-		usleep(QUIET_MS * 1000);
-	}
+	do {
+		run_on(heir->count % sysconf(_SC_NPROCESSORS_ONLN));
+	} while (heir_grow(heir, kind) &&
+		 heir->count < ARRAY_SIZE(heir->chunks));
 	sched_setaffinity(0, sizeof(before), &before);
-	return found;
 }
 
 bool heir_is_untouched(const struct heir *heir)

@@ -52,9 +52,6 @@ bool memory_is_as_meant(int pagemap, const struct memory *memory);
 /* An address range with nothing in it, on a boundary of 2 MiB. */
 void *memory_reserve(size_t size);
 
-/* Frame numbers, one for each page of 4 KiB; 0: there is no page. */
-void frames_of(int pagemap, const void *address, size_t size, uint64_t *frames);
-
 /* Ways to lose a part of @memory; 0 or -errno. */
 typedef int lose_fn(struct memory *memory, size_t start, size_t size);
 
@@ -76,7 +73,6 @@ struct loss {
 	size_t start;
 	size_t length;
 	bool at_once;		/* it is done when the call returns */
-	bool freed;		/* someone else gets the pages */
 };
 
 /* The kinds, three huge pages at most: that is what memory limits allow. */
@@ -94,27 +90,17 @@ struct loss {
 /* Have new memory, filled with @byte, where the process has lost some. */
 int memory_again(struct memory *memory, size_t start, size_t size, int byte);
 
-/* Whoever gets the pages that someone lost: a lot of fresh memory. */
+/* Whoever may get the pages that someone lost: a lot of fresh memory. */
 struct heir {
-	uint8_t *chunks[16];
+	uint8_t *chunks[2];
 	size_t chunk_size;
 	unsigned int count;
 	int byte;
 };
 
-/*
- * Allocate memory like @kind, filled with @byte, until @want of the @count @frames are
- * there or it is a lot; returns how many of them are. If it has to find some and
- * finds none, it tries again for a while: who gives pages back may be a worker.
- */
-size_t heir_take(struct heir *heir, enum memory_kind kind, int byte,
-		 int pagemap, const uint64_t *frames, size_t count,
-		 size_t want);
+/* Memory like @kind, filled with @byte, from what each of two CPUs has at hand. */
+void heir_take(struct heir *heir, enum memory_kind kind, int byte);
 bool heir_is_untouched(const struct heir *heir);
 void heir_free(struct heir *heir);
-
-/* How many of @frames are behind the @size bytes at @address. */
-size_t frames_found(int pagemap, const void *address, size_t size,
-		    const uint64_t *frames, size_t count);
 
 #endif /* UVFIO_TEST_MEMORY_H */

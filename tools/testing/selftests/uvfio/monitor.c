@@ -132,6 +132,14 @@ int monitor_physical(uint64_t address, uint64_t *value)
 	return read_physical_as('g', address, value);
 }
 
+int monitor_has(uint64_t address, uint8_t byte)
+{
+	uint64_t value;
+	int ret = monitor_physical(address, &value);
+
+	return ret ? ret : value == byte * 0x0101010101010101ULL;
+}
+
 /* The root of page tables, and which bits of an address it is indexed by. */
 struct tables {
 	uint64_t root;

@@ -25,6 +25,9 @@ int monitor_command(const char *command, char *answer, size_t size);
 /* The 8 bytes at a physical @address. */
 int monitor_physical(uint64_t address, uint64_t *value);
 
+/* Whether they are all @byte, or -errno: so neither 0 nor 1 is what a failure gives. */
+int monitor_has(uint64_t address, uint8_t byte);
+
 /* Of Arm's CPUs the monitor does not say where their page tables are. */
 #define MONITOR_SEES_TABLES	(!IS_AARCH64)
 #define NO_TABLES	"the monitor does not see page tables of this architecture"

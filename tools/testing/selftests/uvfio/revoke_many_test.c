@@ -223,15 +223,13 @@ enum leave {
 	KILLED,
 };
 
-#define OWNER_PAGES	512U	/* as many as are told of */
-
 FIXTURE(owner)
 {
 	struct stage stage;
 	int fd;			/* as the owner has it */
 	pid_t pid;
 	int sock;
-	uint64_t *frames;	/* shared with the owner */
+	struct witness *witness;	/* shared with the owner */
 };
 
 FIXTURE_VARIANT(owner)
@@ -308,14 +306,8 @@ FIXTURE_VARIANT_ADD(owner, of_copied_is_killed) {
 	.leave = KILLED,
 };
 
-static size_t owner_told(const struct memory *memory)
-{
-	return memory->size < PAGES(OWNER_PAGES) ? memory->size :
-						   PAGES(OWNER_PAGES);
-}
-
 static void owner_run(int sock, enum memory_kind kind, size_t size,
-		      uint64_t *frames)
+		      struct witness *witness)
 {
 	int pagemap = pagemap_open(), fd;
 	struct memory memory;
@@ -326,7 +318,7 @@ static void owner_run(int sock, enum memory_kind kind, size_t size,
 	fd = fd_receive(sock);
 	if (fd < 0 || memory_make(&memory, kind, size, OLD))
 		return;
-	frames_of(pagemap, memory.base, owner_told(&memory), frames);
+	*witness = witness_of(pagemap, memory.base, size);
 	if (uvfio_dma_map(fd, memory.base, size, IOVA, RW) ||
 	    write(sock, "", 1) != 1 || read(sock, &order, 1) != 1)
 		return;
@@ -338,10 +330,10 @@ FIXTURE_SETUP(owner)
 {
 	int sock[2];
 
-	self->frames = mmap(NULL, OWNER_PAGES * sizeof(*self->frames),
-			    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			    -1, 0);
-	ASSERT_NE(MAP_FAILED, self->frames);
+	self->witness = mmap(NULL, sizeof(*self->witness),
+			     PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			     -1, 0);
+	ASSERT_NE(MAP_FAILED, self->witness);
 	ASSERT_EQ(0, memory_pool());
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
 				sock));
@@ -349,7 +341,7 @@ FIXTURE_SETUP(owner)
 	ASSERT_LE(0, self->pid);
 	if (!self->pid) {
 		close(sock[0]);
-		owner_run(sock[1], variant->loss.kind, variant->loss.size, self->frames);
+		owner_run(sock[1], variant->loss.kind, variant->loss.size, self->witness);
 		_exit(0);
 	}
 	close(sock[1]);
@@ -384,45 +376,47 @@ static void owner_leave(pid_t pid, int sock, enum leave leave)
 
 TEST_F(owner, leaves_nothing)
 {
-	const uint64_t last = IOVA + variant->loss.size - BYTES;
+	const size_t size = variant->loss.size;
+	const uint64_t last = IOVA + size - BYTES;
 	struct account before = account_of(self->stage.domain), want = before;
-	struct memory mine = { .size = variant->loss.size };
-	size_t told = owner_told(&mine) / PAGE_SIZE;
+	struct memory mine;
 	struct heir heir;
 	char byte;
 
 	ASSERT_EQ(0, fd_send(self->sock, self->fd));
 	ASSERT_EQ(1, read(self->sock, &byte, 1));
-	want.pinned += variant->loss.size;
+	want.pinned += size;
 	want.mappings++;
 	EXPECT_TRUE(account_is(self->stage.domain, &want));
 	ASSERT_EQ(0, device_read(&self->stage, last));
 	EXPECT_TRUE(is_filled(self->stage.scratch, OLD, BYTES));
-	EXPECT_EQ((long)(variant->loss.size >> 10),
-		  process_status_of(self->pid, "VmPin"));
+	ASSERT_EQ(0, device_write_ends(&self->stage, IOVA, size));
+	ASSERT_EQ(2, witness_sees(self->witness));
+	ASSERT_EQ(0, device_write(&self->stage, IOVA, OLD));
+	ASSERT_EQ(0, edu_store(&self->stage.edu, last, 0, BYTES));
+	ASSERT_EQ(0, witness_sees(self->witness));
+	EXPECT_EQ((long)(size >> 10), process_status_of(self->pid, "VmPin"));
 
 	owner_leave(self->pid, self->sock, variant->leave);
 	want.pinned = before.pinned;
-	want.revoked = variant->loss.size;
+	want.revoked = size;
 	EXPECT_TRUE(account_becomes(self->stage.domain, &want));
 	if (variant->leave == EXEC)
 		EXPECT_EQ(0, process_status_of(self->pid, "VmPin"));
-	EXPECT_LT(0, heir_take(&heir, variant->loss.kind, NEW, self->stage.pagemap,
-			       self->frames, told, told));
+	heir_take(&heir, variant->loss.kind, NEW);
 
 	EXPECT_TRUE(reads_nothing(&self->stage, IOVA));
 	EXPECT_TRUE(reads_nothing(&self->stage, last));
-	ASSERT_EQ(0, device_write(&self->stage, IOVA, DEVICE));
-	ASSERT_EQ(0, edu_store(&self->stage.edu, last, 0, BYTES));
+	ASSERT_EQ(0, device_write_ends(&self->stage, IOVA, size));
+	EXPECT_EQ(0, witness_sees(self->witness));
 	EXPECT_TRUE(heir_is_untouched(&heir));
 	heir_free(&heir);
 
 	/* Its IOVA is the domain's until it is unmapped, by whomever. */
 	EXPECT_EQ(-EEXIST, uvfio_dma_map(self->fd, self->stage.scratch,
 					 PAGE_SIZE, IOVA, RW));
-	EXPECT_EQ((int64_t)variant->loss.size,
-		  uvfio_dma_unmap(self->fd, IOVA, variant->loss.size));
-	before.revoked = variant->loss.size;
+	EXPECT_EQ((int64_t)size, uvfio_dma_unmap(self->fd, IOVA, size));
+	before.revoked = size;
 	EXPECT_TRUE(account_is(self->stage.domain, &before));
 	ASSERT_EQ(0, memory_make(&mine, ANON, PAGE_SIZE, NEW));
 	ASSERT_EQ(0, uvfio_dma_map(self->fd, mine.base, PAGE_SIZE, IOVA, RW));

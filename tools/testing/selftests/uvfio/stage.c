@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "monitor.h"
 #include "stage.h"
 
 int stage_start(struct stage *stage)
@@ -17,6 +18,9 @@ int stage_start(struct stage *stage)
 	if (ret)
 		return ret;
 	ret = memory_pool();
+	if (ret)
+		return ret;
+	ret = monitor_open();
 	if (ret)
 		return ret;
 	stage->pagemap = pagemap_open();
@@ -62,24 +66,10 @@ int device_read(struct stage *stage, uint64_t iova)
 	return ret ? ret : edu_store(&stage->edu, SCRATCH_IOVA, 0, BYTES);
 }
 
-/*
- * What is on the page goes to another one through the device, and comes back when
- * it is not there any more.
- */
 bool reaches(struct stage *stage, uint8_t *page, uint64_t iova)
 {
-	static uint8_t byte;
-
-	byte = byte % 100 + 1;
-	memset(page, byte, PAGE_SIZE);
-	memset(stage->scratch, 0, PAGE_SIZE);
-	if (device_read(stage, iova) ||
-	    !is_filled(stage->scratch, byte, BYTES))
-		return false;
-	memset(page, 0, PAGE_SIZE);
-	return !edu_store(&stage->edu, iova, 0, BYTES) &&
-	       is_filled(page, byte, BYTES) &&
-	       is_filled(page + BYTES, 0, PAGE_SIZE - BYTES);
+	return edu_reach(&stage->edu, SCRATCH_IOVA, stage->scratch, iova,
+			 page) == RW;
 }
 
 bool reads_nothing(struct stage *stage, uint64_t iova)
@@ -88,6 +78,30 @@ bool reads_nothing(struct stage *stage, uint64_t iova)
 	return !device_read(stage, iova) &&
 	       !memchr(stage->scratch, OLD, BYTES) &&
 	       !memchr(stage->scratch, NEW, BYTES);
+}
+
+int device_write_ends(struct stage *stage, uint64_t iova, size_t size)
+{
+	int ret = device_write(stage, iova, DEVICE);
+
+	return ret ? ret : edu_store(&stage->edu, iova + size - BYTES, 0, BYTES);
+}
+
+struct witness witness_of(int pagemap, const uint8_t *address, size_t size)
+{
+	return (struct witness) {
+		.first = page_address(pagemap, address),
+		.last = page_address(pagemap, address + size - PAGE_SIZE) +
+			PAGE_SIZE - BYTES,
+	};
+}
+
+int witness_sees(const struct witness *witness)
+{
+	int first = monitor_has(witness->first, DEVICE);
+	int last = monitor_has(witness->last, DEVICE);
+
+	return first < 0 ? first : last < 0 ? last : first + last;
 }
 
 struct account account_of(int fd)

@@ -25,7 +25,7 @@
 #define PAGES(n)	((n) * PAGE_SIZE)
 #define HUGES(n)	((n) * HUGE_SIZE)
 
-/* What is in memory; reaches() has 1 to 100. */
+/* What is in memory; edu_reach() has 1 to 100. */
 #define OLD		0xee	/* before it is lost */
 #define NEW		0x77	/* of the next owner */
 #define DEVICE		0xd0	/* from the device */
@@ -52,6 +52,22 @@ bool reaches(struct stage *stage, uint8_t *page, uint64_t iova);
 
 /* The device gets nothing from there that was, or is, in memory. */
 bool reads_nothing(struct stage *stage, uint64_t iova);
+
+/* The device writes DEVICE at both ends of @size bytes. */
+int device_write_ends(struct stage *stage, uint64_t iova, size_t size);
+
+/*
+ * Where those ends are in the machine's memory, from before they are lost: whoever
+ * has it afterwards, or if nobody has, what the device writes shows there.
+ */
+struct witness {
+	uint64_t first, last;
+};
+
+struct witness witness_of(int pagemap, const uint8_t *address, size_t size);
+
+/* How many of the ends are as device_write_ends() leaves them, or -errno. */
+int witness_sees(const struct witness *witness);
 
 /* An NVMe controller: a witness that is fast. */
 struct nvme_stage {
