@@ -623,6 +623,18 @@ void *huge_alloc(size_t size)
 	return room + before;
 }
 
+/* The same in pages of 4 KiB, each of which comes when it is touched. */
+void *small_alloc(size_t size)
+{
+	void *address = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (address == MAP_FAILED)
+		return NULL;
+	madvise(address, size, MADV_NOHUGEPAGE);
+	return address;
+}
+
 void dma_free(void *address, size_t size)
 {
 	if (address)

@@ -126,6 +126,7 @@ bool event_wait(int fd, int timeout_ms);
 
 void *dma_alloc(size_t size);
 void *huge_alloc(size_t size);
+void *small_alloc(size_t size);
 void dma_free(void *address, size_t size);
 bool is_filled(const void *address, int byte, size_t size);
 

@@ -9,11 +9,10 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#include "edu.h"
+#include "dma.h"
 #include "monitor.h"
 #include "test.h"
 
-#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define IOVA		0x400000ULL	/* of what is tried, on a huge page */
 #define SCRATCH_IOVA	0x100000ULL
 #define BYTES		EDU_BUFFER_SIZE
@@ -107,11 +106,6 @@ static bool fault_hit(int nth)
 	bool hit = pread(nth, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 
 	return fault_set(nth, 0) && hit;
-}
-
-static long vm_pin(void)
-{
-	return process_status("VmPin");
 }
 
 static bool pinned_is(struct rig *rig, size_t bytes)
@@ -230,34 +224,50 @@ static void rig_stop(struct rig *rig)
 		close(rig->domain);
 }
 
-/* Pages that have no neighbour in physical memory that they have in this. */
-static uint8_t *alloc_scattered(size_t pages)
+/* Whether the page at @page is, in physical memory, behind the one before it. */
+static bool is_behind(int pagemap, const uint8_t *page)
 {
-	uint8_t *memory = mmap(NULL, pages * PAGE_SIZE, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t i;
+	return page_address(pagemap, page) ==
+	       page_address(pagemap, page - PAGE_SIZE) + PAGE_SIZE;
+}
 
-	if (memory == MAP_FAILED)
+/*
+ * Pages none of which is behind the one before it, in physical memory: where the
+ * allocator has given one that is, it goes back, somebody else gets it, and there is
+ * another one.
+ */
+static uint8_t *alloc_scattered(int pagemap, size_t pages)
+{
+	uint8_t *memory = small_alloc(pages * PAGE_SIZE);
+	uint8_t *spare = small_alloc(2 * pages * PAGE_SIZE);
+	uint8_t *page, *taken = spare;
+
+	if (!memory || !spare)
 		return NULL;
-	madvise(memory, pages * PAGE_SIZE, MADV_NOHUGEPAGE);
-	/* 7 has no factor in common with what tests ask for: each once. */
-	for (i = 0; i < pages; i++)
-		memory[i * 7 % pages * PAGE_SIZE] = 1;
+	memset(memory, 1, pages * PAGE_SIZE);
+	for (page = memory + PAGE_SIZE; page < memory + pages * PAGE_SIZE;) {
+		if (!is_behind(pagemap, page)) {
+			page += PAGE_SIZE;
+			continue;
+		}
+		if (taken == spare + 2 * pages * PAGE_SIZE ||
+		    madvise(page, PAGE_SIZE, MADV_DONTNEED))
+			return NULL;
+		memset(taken, 1, PAGE_SIZE);
+		memset(page, 1, PAGE_SIZE);
+		taken += PAGE_SIZE;
+	}
+	dma_free(spare, 2 * pages * PAGE_SIZE);
 	return memory;
 }
 
-/* How often the next page is not the next in physical memory, plus 1. */
+/* How many of the pages are not behind the one before, or have none. */
 static size_t count_runs(struct rig *rig)
 {
-	uint64_t last = 0, address;
-	size_t off, runs = 0;
+	size_t off, runs = 1;
 
-	for (off = 0; off < rig->size; off += PAGE_SIZE) {
-		address = page_address(rig->pagemap, rig->memory + off);
-		if (address != last + PAGE_SIZE)
-			runs++;
-		last = address;
-	}
+	for (off = PAGE_SIZE; off < rig->size; off += PAGE_SIZE)
+		runs += !is_behind(rig->pagemap, rig->memory + off);
 	return runs;
 }
 
@@ -471,7 +481,7 @@ TEST_F(failnth, join)
 	struct rig *rig = &self->rig;
 
 	rig->size = MANY * PAGE_SIZE;
-	rig->memory = alloc_scattered(MANY);
+	rig->memory = alloc_scattered(rig->pagemap, MANY);
 	ASSERT_NE(NULL, rig->memory);
 	ASSERT_EQ(0, open_domain(rig));
 	ASSERT_TRUE(map_anew(rig));
@@ -542,9 +552,10 @@ FIXTURE_SETUP(failnth_map)
 	ASSERT_EQ(0, rig_start(rig, true));
 	rig->size = variant->pages * PAGE_SIZE;
 	rig->memory = variant->huge ? huge_alloc(rig->size) :
-				      alloc_scattered(variant->pages);
+				      alloc_scattered(rig->pagemap,
+						      variant->pages);
 	ASSERT_NE(NULL, rig->memory);
-	/* Two huge pages may be neighbours, the small ones are not. */
+	/* Two huge pages may be neighbours. */
 	runs = count_runs(rig);
 	ASSERT_TRUE(variant->huge ? runs <= 2 : runs == variant->pages);
 }
@@ -603,7 +614,7 @@ TEST_F_TIMEOUT(failnth_map, map, 900)
 	EXPECT_LT(0, fail_each(_metadata, &self->rig, variant->anywhere ? &anywhere : &fixed));
 }
 
-static int unmap_all(struct rig *rig)
+static int unmap_whole(struct rig *rig)
 {
 	int64_t ret = uvfio_dma_unmap(rig->dev.fd, rig->iova, rig->size);
 
@@ -620,7 +631,7 @@ static bool all_is_unmapped(struct rig *rig)
 TEST_F_TIMEOUT(failnth_map, unmap, 900)
 {
 	static const struct attempt attempt = {
-		map_anew, unmap_all, NULL, all_is_unmapped,
+		map_anew, unmap_whole, NULL, all_is_unmapped,
 	};
 
 	if (variant->anywhere)
@@ -733,7 +744,7 @@ FIXTURE_SETUP(failnth_end)
 
 	ASSERT_EQ(0, rig_start(rig, false));
 	rig->size = MANY * PAGE_SIZE;
-	rig->memory = alloc_scattered(MANY);
+	rig->memory = alloc_scattered(rig->pagemap, MANY);
 	ASSERT_NE(NULL, rig->memory);
 }
 
@@ -904,15 +915,6 @@ static uint8_t *alloc_memory(struct rig *rig)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* The victim's page, as the hardware sees it. */
-static bool page_has_pattern(struct rig *rig)
-{
-	uint64_t value;
-
-	return monitor_physical(rig->physical, &value) ||
-	       value == PATTERN * 0x0101010101010101ULL;
-}
-
 static bool map_victim(struct rig *rig)
 {
 	size_t off = middle(rig);
@@ -925,10 +927,10 @@ static bool map_victim(struct rig *rig)
 	rig->physical = page_address(rig->pagemap, rig->memory + off);
 	if (!rig->physical ||
 	    !reaches(&rig->edu, rig->iova + off, rig->memory + off) ||
-	    !page_has_pattern(rig))
+	    monitor_has(rig->physical, PATTERN) != 1)
 		return false;
 	memset(rig->memory + off, 0, PAGE_SIZE);
-	return !page_has_pattern(rig);
+	return monitor_has(rig->physical, PATTERN) == 0;
 }
 
 static bool victim_is_mapped(struct rig *rig)
@@ -985,7 +987,8 @@ static bool is_revoked(struct rig *rig)
 		usleep(1000);
 	}
 	return domain_has(rig, 1, rig->size - revoked) &&
-	       HOLDS(next_is_missed(rig)) && HOLDS(!page_has_pattern(rig)) &&
+	       HOLDS(next_is_missed(rig)) &&
+	       HOLDS(monitor_has(rig->physical, PATTERN) == 0) &&
 	       HOLDS(neighbours_are_there(rig, revoked)) &&
 	       HOLDS(unmaps(rig, rig->iova, rig->size)) && domain_has(rig, 0, 0);
 }

@@ -267,13 +267,10 @@ TEST_F(noiommu, address_cannot_be_chosen)
 
 static uint8_t *small_pages(size_t size)
 {
-	uint8_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *memory = small_alloc(size);
 
-	if (memory == MAP_FAILED)
-		return NULL;
-	madvise(memory, size, MADV_NOHUGEPAGE);
-	memset(memory, 0, size);
+	if (memory)
+		memset(memory, 0, size);
 	return memory;
 }
 
@@ -427,7 +424,7 @@ static bool is_handed_out(int pagemap, uint64_t address, uint8_t **chunks)
 /* There is nothing to take it from: the page has to stay the device's. */
 TEST_F(noiommu, page_outlives_the_memory)
 {
-	uint64_t iova, value = 0;
+	uint64_t iova;
 
 	ASSERT_EQ(0, map_at_bus(self->fd, self->low, PAGE_SIZE, 0, &iova));
 	memset(self->low, 0, PAGE_SIZE);
@@ -436,11 +433,9 @@ TEST_F(noiommu, page_outlives_the_memory)
 	EXPECT_FALSE(is_handed_out(self->pagemap, iova, self->chunks));
 
 	/* What the device writes is there, and nobody's. */
-	ASSERT_EQ(0, monitor_physical(iova, &value));
-	EXPECT_EQ(0, value);
+	EXPECT_EQ(1, monitor_has(iova, 0));
 	ASSERT_EQ(0, edu_store(&self->edu, iova, 0, BYTES));
-	ASSERT_EQ(0, monitor_physical(iova, &value));
-	EXPECT_EQ(0x5a5a5a5a5a5a5a5aULL, value);
+	EXPECT_EQ(1, monitor_has(iova, 0x5a));
 	EXPECT_EQ(self->pinned + 4, vm_pin());
 	EXPECT_EQ(0, fdinfo_number(self->fd, "revoked"));
 
