@@ -25,6 +25,8 @@
 #define BAR_SIZE	(64 * MIB)
 #define LAST		(BAR_SIZE - PAGE_SIZE)
 
+#define RACE_MS		30000
+
 /* A child that stays root, to unbind the device when it is told to. */
 struct admin {
 	pid_t pid;
@@ -523,6 +525,7 @@ struct switcher {
 	pthread_t thread;
 	int fd;
 	bool stop;
+	unsigned int turns;
 	unsigned int wrong;
 };
 
@@ -537,51 +540,76 @@ static void *switch_decoding(void *data)
 		usleep(rand() % 2000);
 		if (uvfio_command(switcher->fd, 0, PCI_COMMAND_MEMORY))
 			switcher->wrong++;
+		__atomic_add_fetch(&switcher->turns, 1, __ATOMIC_RELAXED);
 	} while (!__atomic_load_n(&switcher->stop, __ATOMIC_RELAXED));
 	return NULL;
 }
 
+/* What came of the maps that raced with revocations. */
+struct outcome {
+	unsigned int mapped, refused;
+	unsigned int hit;	/* a revocation came to its end meanwhile */
+	long long revoked;	/* in bytes */
+};
+
+#define RACERS		24
+#define RACER_SIZE(i)	((i) % 2 ? PAGE_SIZE : MIB)
+
 /* All that was mapped is revoked in the end, which is when decoding is off. */
-TEST_F(peer, nothing_is_mapped_behind_a_revocation)
+static void race_round(struct __test_metadata *_metadata,
+		       struct _test_data_peer *self, struct outcome *outcome)
 {
 	struct switcher switcher = { .fd = self->peer.fd };
-	unsigned int i, round, mapped = 0, refused = 0;
-	long long revoked = 0;
-	bool there[24];
+	unsigned int i, turns;
+	bool there[RACERS];
 	int ret;
 
-	for (round = 0; round < 10; round++) {
-		switcher.stop = false;
-		ASSERT_EQ(0, pthread_create(&switcher.thread, NULL,
-					    switch_decoding, &switcher));
-		for (i = 0; i < ARRAY_SIZE(there); i++) {
-			ret = uvfio_dma_map(self->fd, self->bar + i * MIB,
-					    i % 2 ? PAGE_SIZE : MIB,
-					    HIGH_IOVA + i * MIB, RW);
-			there[i] = !ret;
-			mapped += !ret;
-			refused += ret == -EIO;
-			EXPECT_TRUE(!ret || ret == -EIO) {
-				TH_LOG("%d", ret);
-			}
-			usleep(rand() % 500);
+	ASSERT_EQ(0, pthread_create(&switcher.thread, NULL, switch_decoding,
+				    &switcher));
+	for (i = 0; i < RACERS; i++) {
+		turns = __atomic_load_n(&switcher.turns, __ATOMIC_RELAXED);
+		ret = uvfio_dma_map(self->fd, self->bar + i * MIB,
+				    RACER_SIZE(i), HIGH_IOVA + i * MIB, RW);
+		outcome->hit += turns != __atomic_load_n(&switcher.turns,
+							 __ATOMIC_RELAXED);
+		there[i] = !ret;
+		outcome->mapped += !ret;
+		outcome->refused += ret == -EIO;
+		EXPECT_TRUE(!ret || ret == -EIO) {
+			TH_LOG("%d", ret);
 		}
-		__atomic_store_n(&switcher.stop, true, __ATOMIC_RELAXED);
-		ASSERT_EQ(0, pthread_join(switcher.thread, NULL));
-		EXPECT_EQ(0, switcher.wrong);
-		for (i = 0; i < ARRAY_SIZE(there); i++) {
-			uint64_t size = !there[i] ? 0 : i % 2 ? PAGE_SIZE : MIB;
-
-			revoked += size;
-			EXPECT_EQ((int64_t)size,
-				  uvfio_dma_unmap(self->fd, HIGH_IOVA + i * MIB,
-						  MIB));
-		}
-		EXPECT_EQ(revoked, fdinfo_number(self->fd, "revoked"));
+		usleep(rand() % 500);
 	}
-	TH_LOG("mapped %u, refused %u", mapped, refused);
-	EXPECT_LT(0, mapped);
-	EXPECT_LT(0, refused);
+	__atomic_store_n(&switcher.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(switcher.thread, NULL));
+	EXPECT_EQ(0, switcher.wrong);
+	for (i = 0; i < RACERS; i++) {
+		uint64_t size = there[i] ? RACER_SIZE(i) : 0;
+
+		outcome->revoked += size;
+		EXPECT_EQ((int64_t)size,
+			  uvfio_dma_unmap(self->fd, HIGH_IOVA + i * MIB, MIB));
+	}
+	EXPECT_EQ(outcome->revoked, fdinfo_number(self->fd, "revoked"));
+}
+
+/* Ten times, or as often as a slow machine can in half a minute. */
+TEST_F(peer, nothing_is_mapped_behind_a_revocation)
+{
+	struct outcome outcome = { 0 };
+	uint64_t start = now_ms();
+	unsigned int rounds = 0;
+
+	do {
+		race_round(_metadata, self, &outcome);
+	} while (_metadata->passed && ++rounds < 10 &&
+		 (!outcome.hit || now_ms() - start < RACE_MS));
+	TH_LOG("%u rounds in %llu ms: mapped %u, refused %u, hit %u", rounds,
+	       (unsigned long long)(now_ms() - start), outcome.mapped,
+	       outcome.refused, outcome.hit);
+	EXPECT_LT(0, outcome.mapped);
+	EXPECT_LT(0, outcome.refused);
+	EXPECT_LT(0, outcome.hit);
 }
 
 /* No room left: only a BAR is large enough to fill what is below 4 GiB. */
