@@ -9,11 +9,11 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "dma.h"
 #include "monitor.h"
+#include "root.h"
 #include "test.h"
 
 #define PROBE_IOVA	0x100000ULL
@@ -27,58 +27,12 @@
 
 #define RACE_MS		30000
 
-/* A child that stays root, to unbind the device when it is told to. */
-struct admin {
-	pid_t pid;
-	int say, hear;
-};
-
-static int admin_start(struct admin *admin, const char *bdf)
-{
-	int say[2], hear[2];
-	char byte;
-
-	if (pipe2(say, O_CLOEXEC) || pipe2(hear, O_CLOEXEC))
-		return -errno;
-	admin->pid = fork();
-	if (!admin->pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(say[1]);
-		while (read(say[0], &byte, 1) == 1) {
-			byte = device_unbind(bdf) ? 'n' : 'y';
-			if (write(hear[1], &byte, 1) != 1)
-				break;
-		}
-		_exit(0);
-	}
-	close(say[0]);
-	close(hear[1]);
-	admin->say = say[1];
-	admin->hear = hear[0];
-	return admin->pid < 0 ? -errno : 0;
-}
-
-static bool admin_unbinds(struct admin *admin)
-{
-	char byte = 0;
-
-	return write(admin->say, &byte, 1) == 1 &&
-	       read(admin->hear, &byte, 1) == 1 && byte == 'y';
-}
-
-static void admin_stop(struct admin *admin)
-{
-	close(admin->say);
-	close(admin->hear);
-	waitpid(admin->pid, NULL, 0);
-}
-
 FIXTURE(peer)
 {
 	struct probe probe;
 	struct device peer;
 	struct device disk2;
-	struct admin admin;
+	int root;		/* of root_start() */
 	int fd;			/* the probe's domain, which is not the peer's */
 	uint8_t *bar;		/* the peer's */
 	long pinned;
@@ -98,7 +52,8 @@ FIXTURE_SETUP(peer)
 	ASSERT_EQ(0, device_prepare(IVSHMEM, &self->peer));
 	ASSERT_EQ(0, device_prepare(NVME2, &self->disk2));
 	ASSERT_EQ(0, monitor_open());
-	ASSERT_EQ(0, admin_start(&self->admin, self->peer.bdf));
+	self->root = root_start();
+	ASSERT_LE(0, self->root);
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, probe_start(&self->probe, PROBE_IOVA));
 	self->fd = self->probe.domain;
@@ -113,7 +68,7 @@ FIXTURE_SETUP(peer)
 FIXTURE_TEARDOWN(peer)
 {
 	EXPECT_EQ(self->pinned, vm_pin());
-	admin_stop(&self->admin);
+	close(self->root);
 	device_close(&self->peer);
 	device_close(&self->disk2);
 	probe_stop(&self->probe);
@@ -460,7 +415,7 @@ TEST_F(peer, closing_the_peer_revokes)
 TEST_F(peer, unbinding_the_peer_revokes)
 {
 	map_whole(_metadata, self);
-	ASSERT_TRUE(admin_unbinds(&self->admin));
+	ASSERT_EQ(0, root_unbind(self->root, self->peer.bdf));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA, 0));
 	EXPECT_TRUE(probe_maps(&self->probe, IOVA + LAST, 0));
 	EXPECT_TRUE(probe_maps(&self->probe, HIGH_IOVA, 0));

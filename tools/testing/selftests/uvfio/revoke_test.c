@@ -7,75 +7,15 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "root.h"
 #include "stage.h"
 #include "test.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
-
-/*
- * What only root can ask of the machine is asked of a process that stays root: to
- * write @text to a file, or, without one, how many pages are pinned.
- */
-struct order {
-	char path[96];
-	char text[16];
-};
-
-static int root_start(void)
-{
-	struct order order;
-	int sock[2], ret;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
-		return -errno;
-	if (fork()) {
-		close(sock[1]);
-		return sock[0];
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	close(sock[0]);
-	while (read(sock[1], &order, sizeof(order)) == sizeof(order)) {
-		ret = *order.path ? write_file(order.path, order.text) :
-				    pages_pinned();
-		if (write(sock[1], &ret, sizeof(ret)) != sizeof(ret))
-			break;
-	}
-	_exit(0);
-}
-
-static int root_write(int root, const char *path, const char *text)
-{
-	struct order order = { 0 };
-	int ret;
-
-	snprintf(order.path, sizeof(order.path), "%s", path);
-	snprintf(order.text, sizeof(order.text), "%s", text);
-	if (write(root, &order, sizeof(order)) != sizeof(order) ||
-	    read(root, &ret, sizeof(ret)) != sizeof(ret))
-		return -EIO;
-	return ret;
-}
-
-/* Soon: who gives the last page back may be a worker. */
-static bool root_sees_pinned(int root, int pages)
-{
-	uint64_t end = now_ms() + WAIT_MS;
-	int seen;
-
-	while ((seen = root_write(root, "", "")) != pages) {
-		if (now_ms() > end) {
-			printf("# %d pages are pinned, not %d\n", seen, pages);
-			return false;
-		}
-		usleep(5000);
-	}
-	return true;
-}
 
 /* Every way to lose memory, with every kind of it. */
 
@@ -85,8 +25,8 @@ FIXTURE(gone)
 	struct memory memory;
 	uint8_t *beside;	/* two pages, mapped right before and after it */
 	struct account before;
-	int root;		/* to a process that stays root */
-	int machine;		/* pages pinned for anybody, before */
+	int root;		/* of root_start() */
+	long machine;		/* pages pinned for anybody, before */
 };
 
 FIXTURE_VARIANT(gone)
@@ -299,7 +239,7 @@ FIXTURE_SETUP(gone)
 FIXTURE_TEARDOWN(gone)
 {
 	stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 	EXPECT_TRUE(root_sees_pinned(self->root, self->machine));
 	close(self->root);
 	dma_free(self->beside, PAGES(2));
@@ -383,7 +323,7 @@ TEST_F(gone, is_accounted_for_and_reserved)
 				    account_becomes(domain, &want);
 	EXPECT_TRUE(accounted);
 	EXPECT_TRUE(root_sees_pinned(self->root, self->machine +
-				     want.pinned / (int)PAGE_SIZE));
+				     want.pinned / (long)PAGE_SIZE));
 	ASSERT_EQ(0, memory_again(&self->memory, loss->start, loss->length,
 				  NEW));
 
@@ -411,7 +351,7 @@ TEST_F(gone, is_accounted_for_and_reserved)
 struct keeper {
 	struct memory memory;
 	size_t mapped;
-	int root;		/* to a process that stays root */
+	int root;		/* of root_start() */
 	int child;		/* to the child of fork_child() */
 };
 
@@ -928,7 +868,7 @@ FIXTURE_TEARDOWN(kept)
 	while (wait(NULL) >= 0)
 		;
 	stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 	memory_free(&self->keeper.memory);
 }
 
@@ -966,7 +906,7 @@ FIXTURE_SETUP(pages)
 FIXTURE_TEARDOWN(pages)
 {
 	stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 	memory_free(&self->memory);
 }
 
