@@ -1328,23 +1328,47 @@ static void *map_and_unmap(void *data)
 	return NULL;
 }
 
-TEST_F(dma, threads_map_in_parallel)
+/* Each of the threads has @size bytes of its own, or all of them have all. */
+static void workers_start(struct __test_metadata *_metadata,
+			  struct _test_data_dma *self, struct worker *workers,
+			  size_t size)
 {
-	struct worker workers[THREADS] = { 0 };
+	size_t apart = size < PAGES * PAGE_SIZE ? size : 0;
 	int i;
 
 	for (i = 0; i < THREADS; i++) {
-		workers[i].fd = self->fd;
-		workers[i].memory = self->memory + i * 2 * PAGE_SIZE;
-		workers[i].iova = IOVA + i * 2 * PAGE_SIZE;
-		workers[i].size = 2 * PAGE_SIZE;
+		workers[i] = (struct worker) {
+			.fd = self->fd,
+			.memory = self->memory + i * apart,
+			.iova = IOVA + i * apart,
+			.size = size,
+		};
 		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL,
 					    map_and_unmap, &workers[i]));
 	}
+}
+
+/* How many rounds of theirs went as they should. */
+static unsigned int workers_end(struct __test_metadata *_metadata,
+				struct worker *workers)
+{
+	unsigned int done = 0;
+	int i;
+
 	for (i = 0; i < THREADS; i++) {
 		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
-		EXPECT_EQ(ROUNDS, workers[i].done);
+		EXPECT_EQ(0, workers[i].wrong);
+		done += workers[i].done;
 	}
+	return done;
+}
+
+TEST_F(dma, threads_map_in_parallel)
+{
+	struct worker workers[THREADS];
+
+	workers_start(_metadata, self, workers, 2 * PAGE_SIZE);
+	EXPECT_EQ(THREADS * ROUNDS, workers_end(_metadata, workers));
 	EXPECT_EQ(self->pinned, vm_pin());
 	EXPECT_EQ(65535, maps_left(self->fd));
 }
@@ -1352,49 +1376,25 @@ TEST_F(dma, threads_map_in_parallel)
 /* For the same range: one at a time has it. */
 TEST_F(dma, threads_do_not_share_a_range)
 {
-	struct worker workers[THREADS] = { 0 };
-	unsigned int done = 0;
-	int i;
+	struct worker workers[THREADS];
 
-	for (i = 0; i < THREADS; i++) {
-		workers[i].fd = self->fd;
-		workers[i].memory = self->memory;
-		workers[i].iova = IOVA;
-		workers[i].size = PAGES * PAGE_SIZE;
-		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL,
-					    map_and_unmap, &workers[i]));
-	}
-	for (i = 0; i < THREADS; i++) {
-		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
-		EXPECT_EQ(0, workers[i].wrong);
-		done += workers[i].done;
-	}
-	EXPECT_LT(0, done);
+	workers_start(_metadata, self, workers, PAGES * PAGE_SIZE);
+	EXPECT_LT(0, workers_end(_metadata, workers));
 	EXPECT_EQ(self->pinned, vm_pin());
 }
 
 /* While the device comes and goes under the threads. */
 TEST_F(dma, threads_map_while_the_device_detaches)
 {
-	struct worker workers[THREADS] = { 0 };
+	struct worker workers[THREADS];
 	int i;
 
-	for (i = 0; i < THREADS; i++) {
-		workers[i].fd = self->fd;
-		workers[i].memory = self->memory + i * 2 * PAGE_SIZE;
-		workers[i].iova = IOVA + i * 2 * PAGE_SIZE;
-		workers[i].size = 2 * PAGE_SIZE;
-		ASSERT_EQ(0, pthread_create(&workers[i].thread, NULL,
-					    map_and_unmap, &workers[i]));
-	}
+	workers_start(_metadata, self, workers, 2 * PAGE_SIZE);
 	for (i = 0; i < 50; i++) {
 		EXPECT_EQ(0, uvfio_detach(self->fd));
 		EXPECT_EQ(0, uvfio_attach(self->fd, -1));
 	}
-	for (i = 0; i < THREADS; i++) {
-		ASSERT_EQ(0, pthread_join(workers[i].thread, NULL));
-		EXPECT_EQ(0, workers[i].wrong);
-	}
+	workers_end(_metadata, workers);
 	ASSERT_EQ(0, uvfio_detach(self->fd));
 	EXPECT_EQ(self->pinned, vm_pin());
 }

@@ -17,11 +17,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "edu.h"
-#include "nvme.h"
+#include "dma.h"
 #include "test.h"
 
-#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define IOVA		0x100000
 #define PAGES		16
 #define PROMPT_MS	5000
@@ -343,7 +341,7 @@ static bool vm_pin_becomes(long kb)
 {
 	uint64_t end = now_ms() + WAIT_MS;
 
-	while (process_status("VmPin") != kb) {
+	while (vm_pin() != kb) {
 		if (now_ms() > end)
 			return false;
 		usleep(10000);
@@ -390,11 +388,11 @@ TEST_F(life, unbind_revokes)
 			EXPECT_TRUE(vm_pin_becomes(0));
 		} else {
 			/* It is the user's own: mappings stay, work goes on. */
-			EXPECT_EQ(PAGES * 4, process_status("VmPin"));
+			EXPECT_EQ(PAGES * 4, vm_pin());
 			EXPECT_EQ(PAGES * PAGE_SIZE,
 				  uvfio_dma_unmap(usage.domain, IOVA,
 						  PAGES * PAGE_SIZE));
-			EXPECT_EQ(0, process_status("VmPin"));
+			EXPECT_EQ(0, vm_pin());
 		}
 		device_close(&self->dev);
 		USER_EXIT();
@@ -456,7 +454,7 @@ TEST_F(life, rebind_while_the_old_fd_is_open)
 			ASSERT_TRUE(say(next.say));
 			ASSERT_TRUE(hear(next.hear));
 			EXPECT_FALSE(read_faults(usage.bar, NULL));
-			EXPECT_EQ(PAGES * 4, process_status("VmPin"));
+			EXPECT_EQ(PAGES * 4, vm_pin());
 			EXPECT_EQ(1, uvfio_irq_count(usage.fd,
 						     VFIO_PCI_INTX_IRQ_INDEX));
 		}

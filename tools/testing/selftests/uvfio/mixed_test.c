@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <sys/ioctl.h>
 
+#include "dma.h"
 #include "test.h"
 
-#define RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define PARAM	"/sys/module/uvfio/parameters/enable_unsafe_noiommu"
 
 /* As root all the time: it takes a capability to attach the unconfined one. */

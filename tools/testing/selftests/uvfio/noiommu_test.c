@@ -8,14 +8,11 @@
 #include <sys/ioctl.h>
 #include <linux/capability.h>
 
-#include "edu.h"
+#include "dma.h"
 #include "monitor.h"
-#include "nvme.h"
 #include "test.h"
 
-#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define BYTES		EDU_BUFFER_SIZE
-#define MIB		0x100000UL
 #define FOUR_GIB	0x100000000ULL
 #define PARAM		"/sys/module/uvfio/parameters/enable_unsafe_noiommu"
 #define TAINT_USER	64UL
@@ -25,11 +22,6 @@
 /* Half of the machine's memory is where the edu device reaches. */
 #define CHUNK		(8 * MIB)
 #define MAX_CHUNKS	56
-
-static long vm_pin(void)
-{
-	return process_status("VmPin");
-}
 
 static unsigned long taints(void)
 {

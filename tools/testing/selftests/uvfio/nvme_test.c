@@ -7,10 +7,8 @@
 #include <errno.h>
 #include <signal.h>
 
-#include "nvme.h"
+#include "dma.h"
 #include "test.h"
-
-#define RW	(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
 /*
  * The driver computes the address of a data buffer from its number, and maps

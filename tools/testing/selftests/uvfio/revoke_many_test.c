@@ -80,7 +80,7 @@ FIXTURE_SETUP(nvme)
 FIXTURE_TEARDOWN(nvme)
 {
 	nvme_stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 	memory_free(&self->memory);
 }
 
@@ -175,7 +175,7 @@ FIXTURE_TEARDOWN(thrice)
 {
 	stage_end(&self->stage);
 	nvme_stage_end(&self->other);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 	memory_free(&self->memory);
 }
 
@@ -356,7 +356,7 @@ FIXTURE_TEARDOWN(owner)
 	kill(self->pid, SIGKILL);
 	waitpid(self->pid, NULL, 0);
 	stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 }
 
 static void owner_leave(pid_t pid, int sock, enum leave leave)
@@ -575,7 +575,7 @@ FIXTURE_SETUP(leaving)
 FIXTURE_TEARDOWN(leaving)
 {
 	stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 }
 
 struct mapper {
@@ -766,7 +766,7 @@ FIXTURE_SETUP(race)
 FIXTURE_TEARDOWN(race)
 {
 	nvme_stage_end(&self->stage);
-	EXPECT_EQ(0, process_status("VmPin"));
+	EXPECT_EQ(0, vm_pin());
 }
 
 struct loser {
@@ -936,7 +936,7 @@ TEST_F(race, of_map_and_loss)
 		lost += !left;
 		EXPECT_EQ(self->before.pinned,
 			  fdinfo_number(self->stage.domain, "pinned"));
-		EXPECT_EQ(self->before.vm_pin, process_status("VmPin"));
+		EXPECT_EQ(self->before.vm_pin, vm_pin());
 	}
 	TH_LOG("%d rounds, in %d the memory was lost after it was mapped",
 	       rounds, lost);
@@ -995,7 +995,7 @@ TEST_F(race, of_maps_and_losses)
 	EXPECT_LT(0, mapped);
 	EXPECT_EQ(self->before.pinned, fdinfo_number(domain, "pinned"));
 	EXPECT_EQ(self->before.mappings, fdinfo_number(domain, "mappings"));
-	EXPECT_EQ(self->before.vm_pin, process_status("VmPin"));
+	EXPECT_EQ(self->before.vm_pin, vm_pin());
 
 	ASSERT_EQ(0, uvfio_dma_map(domain, memory.base, loss->size,
 				   NVME_IOVA, RW));

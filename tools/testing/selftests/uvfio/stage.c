@@ -107,7 +107,7 @@ int witness_sees(const struct witness *witness)
 struct account account_of(int fd)
 {
 	return (struct account) {
-		.vm_pin = process_status("VmPin"),
+		.vm_pin = vm_pin(),
 		.pinned = fdinfo_number(fd, "pinned"),
 		.revoked = fdinfo_number(fd, "revoked"),
 		.mappings = fdinfo_number(fd, "mappings"),

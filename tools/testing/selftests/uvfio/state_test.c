@@ -7,9 +7,9 @@
 #include <stdarg.h>
 #include <sys/mount.h>
 
+#include "dma.h"
 #include "test.h"
 
-#define RW		(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define IOVA		0x100000ULL
 #define PAGES		4
 #define TRACING		"/sys/kernel/tracing"
