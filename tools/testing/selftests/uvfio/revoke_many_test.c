@@ -961,12 +961,20 @@ static void *lose_over_and_over(void *data)
 	return NULL;
 }
 
+/* Long enough, and until a loss has met what is mapped, which may take longer. */
+static bool is_over(int domain, uint64_t end)
+{
+	return now_ms() > end && (fdinfo_number(domain, "revoked") ||
+				  now_ms() > end + WAIT_MS);
+}
+
 /* Over and over; then, when it is quiet, all is as with the first map. */
 TEST_F(race, of_maps_and_losses)
 {
 	const struct loss *loss = &variant->loss;
 	uint64_t end = now_ms() + RACE_MS;
 	int domain = self->stage.domain, mapped = 0;
+	long long revoked;
 	struct memory memory;
 	struct loser loser = {
 		.memory = &memory,
@@ -977,7 +985,7 @@ TEST_F(race, of_maps_and_losses)
 	ASSERT_EQ(0, memory_make(&memory, loss->kind, loss->size, OLD));
 	ASSERT_EQ(0, pthread_create(&loser.thread, NULL, lose_over_and_over,
 				    &loser));
-	while (now_ms() < end) {
+	while (!is_over(domain, end)) {
 		ret = uvfio_dma_map(domain, memory.base, loss->size,
 				    NVME_IOVA, RW);
 		if (ret == -EFAULT)
@@ -991,8 +999,11 @@ TEST_F(race, of_maps_and_losses)
 	__atomic_store_n(&loser.stop, true, __ATOMIC_RELAXED);
 	ASSERT_EQ(0, pthread_join(loser.thread, NULL));
 	EXPECT_EQ(0, loser.ret);
-	TH_LOG("mapped %d times, lost %u times", mapped, loser.rounds);
+	revoked = fdinfo_number(domain, "revoked");
+	TH_LOG("mapped %d times, lost %u times, %lld bytes revoked", mapped,
+	       loser.rounds, revoked);
 	EXPECT_LT(0, mapped);
+	EXPECT_LT(0, revoked);
 	EXPECT_EQ(self->before.pinned, fdinfo_number(domain, "pinned"));
 	EXPECT_EQ(self->before.mappings, fdinfo_number(domain, "mappings"));
 	EXPECT_EQ(self->before.vm_pin, vm_pin());
