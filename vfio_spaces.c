@@ -24,7 +24,9 @@
 #include "iommu.h"
 #include "trace.h"
 
-#define RETRY_DELAY	msecs_to_jiffies(10)
+/* Until what is suspect is looked at again: it doubles. */
+#define RETRY_FIRST	msecs_to_jiffies(10)
+#define RETRY_LAST	msecs_to_jiffies(1000)
 
 static struct workqueue_struct *verify_wq;
 
@@ -126,27 +128,27 @@ static struct sight memory_look(struct mm_struct *mm, unsigned long address)
 
 /*
  * A page of a file may be in no page table for a while, and still be what the
- * process would see. Who takes it from the file takes it from there first; that this
- * is going on shows by the inode's lock or, where that is not held, by the page's.
+ * process would see. Who takes it from the file takes it from there first, and for
+ * memory's files holds the inode's lock until both are done. Others may drop pages
+ * without it, and say nothing of what is in no page table: a page of theirs stays
+ * suspect until it is in one again, or out of the file.
  */
 static enum verdict file_judge(struct file *file, pgoff_t index,
 			       struct page *page)
 {
+	struct address_space *mapping = file->f_mapping;
 	struct folio *folio = page_folio(page);
-	struct inode *inode = file_inode(file);
-	enum verdict verdict = PAGE_SUSPECT;
+	bool has;
 
-	if (!inode_trylock_shared(inode))
+	if (!inode_trylock_shared(mapping->host))
 		return PAGE_SUSPECT;
-	if (!folio_test_locked(folio)) {
-		/* Pairs with the unlocking: what was done before is seen. */
-		smp_rmb();
-		verdict = READ_ONCE(folio->mapping) == file->f_mapping &&
-			  page_linear_index(page) == index ?
-			  PAGE_STAYS : PAGE_GONE;
-	}
-	inode_unlock_shared(inode);
-	return verdict;
+	has = READ_ONCE(folio->mapping) == mapping &&
+	      page_linear_index(page) == index;
+	inode_unlock_shared(mapping->host);
+	if (!has)
+		return PAGE_GONE;
+	return folio_test_swapbacked(folio) || folio_test_hugetlb(folio) ?
+		PAGE_STAYS : PAGE_SUSPECT;
 }
 
 /*
@@ -193,41 +195,32 @@ static enum verdict peer_verify(struct mm_struct *mm, unsigned long address,
 	return verdict;
 }
 
-/* Some pages of a mapping, from @start on, as they were with all locks held. */
+/* What was suspect of a mapping, and some of its pages as all locks had them. */
 struct suspicion {
 	struct uvfio_map *map;		/* ref */
-	unsigned long start;
-	unsigned int count;
+	unsigned long start, end;	/* what is left to be verified */
+	unsigned int count;		/* pages, from start on */
 	phys_addr_t pages[32];		/* 0: none */
 };
 
-/* Takes the next suspects, if there are any, from the list. */
-static bool suspicion_take(struct uvfio_space *space,
-			   struct uvfio_domain *domain, struct suspicion *s)
+/* Takes the next of @round, if there is one. */
+static bool suspicion_take(struct uvfio_space *space, struct list_head *round,
+			   struct suspicion *s)
 {
 	struct uvfio_map *map;
 
-	guard(rwsem_read)(&domain->table_rwsem);
 	guard(mutex)(&space->lock);
 
-	map = list_first_entry_or_null(&space->suspects, struct uvfio_map,
-				       suspect);
+	map = list_first_entry_or_null(round, struct uvfio_map, suspect);
 	if (!map)
 		return false;
 
+	list_del_init(&map->suspect);
 	refcount_inc(&map->users);
 	s->map = map;
 	s->start = map->suspect_start;
-	for (s->count = 0; s->count < ARRAY_SIZE(s->pages); s->count++) {
-		if (map->suspect_start == map->suspect_end)
-			break;
-		s->pages[s->count] =
-			iommu_iova_to_phys(domain->iommu,
-					   map_iova(map, map->suspect_start));
-		map->suspect_start += PAGE_SIZE;
-	}
-	if (map->suspect_start == map->suspect_end)
-		list_del_init(&map->suspect);
+	s->end = map->suspect_end;
+	map->suspect_start = map->suspect_end;
 	return true;
 }
 
@@ -245,7 +238,40 @@ static void space_suspect(struct uvfio_space *space, unsigned long start,
 			    min(end - 1, node->last) + 1);
 }
 
-/* Revokes pages; if the mapping was cut meanwhile, what has them now is suspect. */
+/* Whether it still has them. If not it was cut, and what has them now is suspect. */
+static bool map_has(struct uvfio_map *map, unsigned long start,
+		    unsigned long end)
+{
+	lockdep_assert_held(&map->space->lock);
+	if (map->live && start >= map->memory.start &&
+	    end - 1 <= map->memory.last)
+		return true;
+	space_suspect(map->space, start, end);
+	return false;
+}
+
+/* The next pages. */
+static bool suspicion_next(struct uvfio_space *space,
+			   struct uvfio_domain *domain, struct suspicion *s)
+{
+	unsigned int i;
+
+	if (s->start == s->end)
+		return false;
+
+	guard(rwsem_read)(&domain->table_rwsem);
+	guard(mutex)(&space->lock);
+
+	if (!map_has(s->map, s->start, s->end))
+		return false;
+	s->count = min((s->end - s->start) / PAGE_SIZE, ARRAY_SIZE(s->pages));
+	for (i = 0; i < s->count; i++)
+		s->pages[i] = iommu_iova_to_phys(domain->iommu,
+						 map_iova(s->map, s->start) +
+						 i * PAGE_SIZE);
+	return true;
+}
+
 static void suspicion_revoke(struct uvfio_space *space,
 			     struct uvfio_domain *domain,
 			     const struct suspicion *s, unsigned int first,
@@ -257,11 +283,8 @@ static void suspicion_revoke(struct uvfio_space *space,
 	guard(rwsem_read)(&domain->table_rwsem);
 	guard(mutex)(&space->lock);
 
-	if (s->map->live && start >= s->map->memory.start &&
-	    end - 1 <= s->map->memory.last)
+	if (map_has(s->map, start, end))
 		uvfio_map_revoke(domain, s->map, start, end);
-	else
-		space_suspect(space, start, end);
 }
 
 static void suspicion_return(struct uvfio_space *space,
@@ -298,13 +321,11 @@ static void suspicion_gone(struct uvfio_space *space,
 	map_unlock_peer(s->map);
 }
 
-/* False: something is suspect as before. */
-static bool suspicion_settle(struct uvfio_space *space,
-			     struct uvfio_domain *domain,
-			     const struct suspicion *s)
+/* What cannot be settled is suspect again. */
+static void suspicion_settle(struct uvfio_space *space,
+			     struct uvfio_domain *domain, struct suspicion *s)
 {
 	enum verdict verdict;
-	bool settled = true;
 	unsigned int i, gone = 0;
 
 	for (i = 0; i < s->count; i++) {
@@ -315,13 +336,11 @@ static bool suspicion_settle(struct uvfio_space *space,
 		}
 		suspicion_gone(space, domain, s, i - gone, gone);
 		gone = 0;
-		if (verdict == PAGE_SUSPECT) {
+		if (verdict == PAGE_SUSPECT)
 			suspicion_return(space, s, i);
-			settled = false;
-		}
 	}
 	suspicion_gone(space, domain, s, i - gone, gone);
-	return settled;
+	s->start += s->count * PAGE_SIZE;
 }
 
 /* A reference, unless it has ended. */
@@ -332,15 +351,19 @@ static struct uvfio_domain *space_domain(struct uvfio_space *space)
 		space->domain : NULL;
 }
 
-/* Verifies soon; again after a while if somebody was in the way. */
+/* Verifies after @delay at the latest. */
 static void space_queue(struct uvfio_space *space, unsigned long delay)
 {
+	bool queued;
+
 	lockdep_assert_held(&space->lock);
 
 	refcount_inc(&space->users);
 	/* Refuse to unload meanwhile, rather than wait for it. */
 	__module_get(THIS_MODULE);
-	if (!queue_delayed_work(verify_wq, &space->work, delay)) {
+	queued = delay ? queue_delayed_work(verify_wq, &space->work, delay) :
+			 !mod_delayed_work(verify_wq, &space->work, 0);
+	if (!queued) {
 		refcount_dec(&space->users);
 		module_put(THIS_MODULE);
 	}
@@ -350,18 +373,25 @@ static void space_queue(struct uvfio_space *space, unsigned long delay)
 static void space_verify(struct uvfio_space *space, struct uvfio_domain *domain)
 {
 	struct suspicion s;
-	bool settled = true;
+	LIST_HEAD(round);
 
-	while (settled && suspicion_take(space, domain, &s)) {
-		settled = suspicion_settle(space, domain, &s);
+	scoped_guard(mutex, &space->lock)
+		list_splice_init(&space->suspects, &round);
+	while (suspicion_take(space, &round, &s)) {
+		while (suspicion_next(space, domain, &s)) {
+			suspicion_settle(space, domain, &s);
+			cond_resched();
+		}
 		uvfio_map_put(domain, s.map);
-		cond_resched();
 	}
-	if (settled)
-		return;
 
 	guard(mutex)(&space->lock);
-	space_queue(space, RETRY_DELAY);
+	if (list_empty(&space->suspects)) {
+		space->delay = RETRY_FIRST;
+		return;
+	}
+	space_queue(space, space->delay);
+	space->delay = min(2 * space->delay, RETRY_LAST);
 }
 
 static void space_work(struct work_struct *work)
@@ -381,7 +411,7 @@ static void space_work(struct work_struct *work)
 
 /*
  * For hugetlb, some kernels say that addresses go when only pages do, which a file
- * may give back, and say it to processes whose pages stay.
+ * may give back, and say so where pages stay.
  */
 static bool may_be_back(struct folio *folio)
 {
@@ -441,7 +471,7 @@ static void map_judge(struct uvfio_domain *domain, struct uvfio_map *map,
 		uvfio_map_revoke(domain, map, end - gone, end);
 }
 
-/* A range that goes is of one kind of memory; most often all of it can go at once. */
+/* A range that goes is of one kind of memory: if not of hugetlb it goes at once. */
 static bool goes_at_once(struct uvfio_space *space, struct uvfio_domain *domain,
 			 struct uvfio_map *map, unsigned long address)
 {
@@ -450,7 +480,7 @@ static bool goes_at_once(struct uvfio_space *space, struct uvfio_domain *domain,
 	if (space->over)
 		return true;
 	folio = folio_at(domain, map, address);
-	return folio && !may_be_back(folio);
+	return folio && !folio_test_hugetlb(folio);
 }
 
 /*
@@ -560,6 +590,7 @@ static struct uvfio_space *space_alloc(void)
 	space->maps = RB_ROOT_CACHED;
 	INIT_LIST_HEAD(&space->suspects);
 	INIT_DELAYED_WORK(&space->work, space_work);
+	space->delay = RETRY_FIRST;
 	space->notifier.ops = &space_ops;
 	ret = mmu_notifier_register(&space->notifier, current->mm);
 	if (ret) {

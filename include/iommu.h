@@ -101,7 +101,8 @@ struct uvfio_space {
 	struct rb_root_cached maps;	/* lock */
 	struct list_head suspects;	/* lock; maps to be verified */
 	bool over;			/* the process is; no more maps come */
-	struct delayed_work work;
+	struct delayed_work work;	/* verifies */
+	unsigned long delay;		/* jiffies, until it tries again */
 };
 
 struct uvfio_domain {

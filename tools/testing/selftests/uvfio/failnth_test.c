@@ -556,6 +556,7 @@ FIXTURE_SETUP(failnth_map)
 						      variant->pages);
 	ASSERT_NE(NULL, rig->memory);
 	/* Two huge pages may be neighbours. */
+	ASSERT_NE(0, page_address(rig->pagemap, rig->memory));
 	runs = count_runs(rig);
 	ASSERT_TRUE(variant->huge ? runs <= 2 : runs == variant->pages);
 }

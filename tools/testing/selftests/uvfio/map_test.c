@@ -532,6 +532,48 @@ TEST(dirty_tracking_is_respected)
 	close(file);
 }
 
+/*
+ * Who writes to a disk past its page cache has the pages there dropped, without the
+ * file's lock, and after they were taken from the process.
+ */
+TEST(writes_past_the_cache_replace_its_pages)
+{
+	const size_t size = 2 * MIB;
+	struct probe probe = { 0 };
+	char disk2[16], path[32];
+	uint8_t *view, *fresh;
+	int file, direct;
+
+	ASSERT_EQ(0, device_find(NVME2, disk2));
+	if (!driver_available("nvme", "nvme"))
+		SKIP(return, "no nvme driver");
+	ASSERT_EQ(0, device_bind(disk2, "nvme"));
+	file = block_device_open(disk2);
+	ASSERT_LE(0, file);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	direct = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, direct);
+	ASSERT_EQ(0, begin(&probe));
+	view = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, (void *)view);
+	fresh = dma_alloc(size);
+	ASSERT_NE(NULL, fresh);
+	memset(fresh, 0x5b, size);
+
+	ASSERT_EQ(0, uvfio_dma_map(probe.domain, view, size, IOVA, READ));
+	EXPECT_EQ(READ, probe_reads(&probe, IOVA, view));
+	ASSERT_EQ((ssize_t)size, pwrite(direct, fresh, size, 0));
+	EXPECT_TRUE(fdinfo_becomes(probe.domain, "revoked", size));
+	EXPECT_EQ(0, memcmp(view, fresh, size));
+	EXPECT_EQ(0, probe_reads(&probe, IOVA, view));
+	EXPECT_EQ((int64_t)size, uvfio_dma_unmap(probe.domain, IOVA, size));
+	ASSERT_EQ(0, uvfio_dma_map(probe.domain, view, size, IOVA, READ));
+	EXPECT_EQ(READ, probe_reads(&probe, IOVA, view));
+	probe_stop(&probe);
+	close(direct);
+	close(file);
+}
+
 /* Where /proc/self/maps has an area of that name. */
 static void *find_area(const char *name)
 {
