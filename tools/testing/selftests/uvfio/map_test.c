@@ -215,47 +215,19 @@ FIXTURE_VARIANT(kind)
 	uint64_t page;		/* what the IOMMU needs one entry for */
 };
 
-FIXTURE_VARIANT_ADD(kind, anonymous)
-{
-	.make = make_anonymous,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+#define IN_PAGES	.size = PAGES * PAGE_SIZE, .iova = IOVA
 
-FIXTURE_VARIANT_ADD(kind, shared)
-{
-	.make = make_shared,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+FIXTURE_VARIANT_ADD(kind, anonymous) { IN_PAGES, .make = make_anonymous };
 
-FIXTURE_VARIANT_ADD(kind, static_data)
-{
-	.make = make_static,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+FIXTURE_VARIANT_ADD(kind, shared) { IN_PAGES, .make = make_shared };
 
-FIXTURE_VARIANT_ADD(kind, memfd)
-{
-	.make = make_memfd,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+FIXTURE_VARIANT_ADD(kind, static_data) { IN_PAGES, .make = make_static };
 
-FIXTURE_VARIANT_ADD(kind, tmpfs)
-{
-	.make = make_tmpfs,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+FIXTURE_VARIANT_ADD(kind, memfd) { IN_PAGES, .make = make_memfd };
 
-FIXTURE_VARIANT_ADD(kind, private_tmpfs)
-{
-	.make = make_private_tmpfs,
-	.size = PAGES * PAGE_SIZE,
-	.iova = IOVA,
-};
+FIXTURE_VARIANT_ADD(kind, tmpfs) { IN_PAGES, .make = make_tmpfs };
+
+FIXTURE_VARIANT_ADD(kind, private_tmpfs) { IN_PAGES, .make = make_private_tmpfs };
 
 FIXTURE_VARIANT_ADD(kind, thp)
 {
