@@ -845,14 +845,19 @@ static void split_or_widen(struct uvfio_domain *domain, struct uvfio_map *map,
 			   u64 *iova, u64 *last)
 {
 	const gfp_t gfp = GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN;
-	u64 first = *iova, end = *last + 1;
+	u64 first = *iova, end = *last + 1, start;
+	size_t leaf;
 
 	if (split_at(domain, map, first, gfp))
 		*iova = round_down(first, map_leaf_size(domain->iommu, map,
 							first));
-	if (split_at(domain, map, end, gfp))
-		*last = round_up(end, map_leaf_size(domain->iommu, map,
-						    end)) - 1;
+	if (split_at(domain, map, end, gfp)) {
+		leaf = map_leaf_size(domain->iommu, map, end);
+		start = round_down(end, leaf);
+		/* It is one page again, also where it was split just now. */
+		*iova = min(*iova, start);
+		*last = start + leaf - 1;
+	}
 	if (*iova != first || *last + 1 != end)
 		pr_warn_ratelimited("no memory to split an IOMMU page: %llu KiB more at IOVA %#llx are out of reach for the device\n",
 				    (first - *iova + *last + 1 - end) >> 10,
