@@ -102,7 +102,7 @@ struct uvfio_space {
 	struct list_head suspects;	/* lock; maps to be verified */
 	bool over;			/* the process is; no more maps come */
 	struct delayed_work work;	/* verifies */
-	unsigned long delay;		/* jiffies, until it tries again */
+	unsigned long delay;		/* lock; jiffies until it tries again */
 };
 
 struct uvfio_domain {

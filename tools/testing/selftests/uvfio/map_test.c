@@ -461,32 +461,56 @@ static int block_device_open(const char *bdf)
 	return file;
 }
 
+/* The page cache of a disk that the kernel has. */
+
+FIXTURE(disk)
+{
+	struct probe probe;
+	int file;
+	int direct;		/* the same, past the page cache */
+};
+
+FIXTURE_SETUP(disk)
+{
+	char bdf[16], path[32];
+
+	self->file = -1;
+	ASSERT_EQ(0, device_find(NVME2, bdf));
+	if (!driver_available("nvme", "nvme"))
+		SKIP(return, "no nvme driver");
+	ASSERT_EQ(0, device_bind(bdf, "nvme"));
+	self->file = block_device_open(bdf);
+	ASSERT_LE(0, self->file);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", self->file);
+	self->direct = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->direct);
+	ASSERT_EQ(0, begin(&self->probe));
+}
+
+FIXTURE_TEARDOWN(disk)
+{
+	if (self->file < 0)
+		return;
+	probe_stop(&self->probe);
+	close(self->direct);
+	close(self->file);
+}
+
 /*
  * What tracks which pages are dirty, to write them back, does not bear a device's
  * writes at any time. The page cache of a disk is the nearest such thing.
  */
-TEST(dirty_tracking_is_respected)
+TEST_F(disk, dirty_tracking_is_respected)
 {
-	struct probe probe = { 0 };
-	char disk2[16];
+	int fd = self->probe.domain;
 	uint8_t *shared, *private;
-	int fd, file;
-	long pinned;
+	long pinned = vm_pin();
 
-	ASSERT_EQ(0, device_find(NVME2, disk2));
-	if (!driver_available("nvme", "nvme"))
-		SKIP(return, "no nvme driver");
-	ASSERT_EQ(0, device_bind(disk2, "nvme"));
-	file = block_device_open(disk2);
-	ASSERT_LE(0, file);
-	ASSERT_EQ(0, begin(&probe));
-	fd = probe.domain;
-	pinned = vm_pin();
-	shared = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file,
-		      0);
+	shared = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      self->file, 0);
 	ASSERT_NE(MAP_FAILED, (void *)shared);
 	private = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-		       file, PAGE_SIZE);
+		       self->file, PAGE_SIZE);
 	ASSERT_NE(MAP_FAILED, (void *)private);
 
 	EXPECT_EQ(-EFAULT, uvfio_dma_map(fd, shared, PAGE_SIZE, IOVA, WRITE));
@@ -494,56 +518,39 @@ TEST(dirty_tracking_is_respected)
 	EXPECT_EQ(-EFAULT, uvfio_dma_map(fd, shared, PAGE_SIZE, IOVA, RW));
 	EXPECT_EQ(pinned, vm_pin());
 	EXPECT_EQ(0, uvfio_dma_map(fd, shared, PAGE_SIZE, IOVA, READ));
-	EXPECT_EQ(READ, probe_reach(&probe, IOVA, shared));
+	EXPECT_EQ(READ, probe_reach(&self->probe, IOVA, shared));
 	/* A private view's pages are not the file's once they are written. */
 	EXPECT_EQ(0, uvfio_dma_map(fd, private, PAGE_SIZE, IOVA + PAGE_SIZE,
 				   RW));
-	EXPECT_EQ(RW, probe_reach(&probe, IOVA + PAGE_SIZE, private));
+	EXPECT_EQ(RW, probe_reach(&self->probe, IOVA + PAGE_SIZE, private));
 	EXPECT_EQ(2 * PAGE_SIZE, uvfio_dma_unmap(fd, IOVA, 2 * PAGE_SIZE));
-	probe_stop(&probe);
-	close(file);
 }
 
 /*
  * Who writes to a disk past its page cache has the pages there dropped, without the
  * file's lock, and after they were taken from the process.
  */
-TEST(writes_past_the_cache_replace_its_pages)
+TEST_F(disk, writes_past_the_cache_replace_its_pages)
 {
+	int fd = self->probe.domain;
 	const size_t size = 2 * MIB;
-	struct probe probe = { 0 };
-	char disk2[16], path[32];
 	uint8_t *view, *fresh;
-	int file, direct;
 
-	ASSERT_EQ(0, device_find(NVME2, disk2));
-	if (!driver_available("nvme", "nvme"))
-		SKIP(return, "no nvme driver");
-	ASSERT_EQ(0, device_bind(disk2, "nvme"));
-	file = block_device_open(disk2);
-	ASSERT_LE(0, file);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	direct = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	ASSERT_LE(0, direct);
-	ASSERT_EQ(0, begin(&probe));
-	view = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+	view = mmap(NULL, size, PROT_READ, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, (void *)view);
 	fresh = dma_alloc(size);
 	ASSERT_NE(NULL, fresh);
 	memset(fresh, 0x5b, size);
 
-	ASSERT_EQ(0, uvfio_dma_map(probe.domain, view, size, IOVA, READ));
-	EXPECT_EQ(READ, probe_reads(&probe, IOVA, view));
-	ASSERT_EQ((ssize_t)size, pwrite(direct, fresh, size, 0));
-	EXPECT_TRUE(fdinfo_becomes(probe.domain, "revoked", size));
+	ASSERT_EQ(0, uvfio_dma_map(fd, view, size, IOVA, READ));
+	EXPECT_EQ(READ, probe_reads(&self->probe, IOVA, view));
+	ASSERT_EQ((ssize_t)size, pwrite(self->direct, fresh, size, 0));
+	EXPECT_TRUE(fdinfo_becomes(fd, "revoked", size));
 	EXPECT_EQ(0, memcmp(view, fresh, size));
-	EXPECT_EQ(0, probe_reads(&probe, IOVA, view));
-	EXPECT_EQ((int64_t)size, uvfio_dma_unmap(probe.domain, IOVA, size));
-	ASSERT_EQ(0, uvfio_dma_map(probe.domain, view, size, IOVA, READ));
-	EXPECT_EQ(READ, probe_reads(&probe, IOVA, view));
-	probe_stop(&probe);
-	close(direct);
-	close(file);
+	EXPECT_EQ(0, probe_reads(&self->probe, IOVA, view));
+	EXPECT_EQ((int64_t)size, uvfio_dma_unmap(fd, IOVA, size));
+	ASSERT_EQ(0, uvfio_dma_map(fd, view, size, IOVA, READ));
+	EXPECT_EQ(READ, probe_reads(&self->probe, IOVA, view));
 }
 
 /* Where /proc/self/maps has an area of that name. */
