@@ -1,46 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Interrupts: the INTx line, MSI and MSI-X vectors, each to an eventfd.
- *
- * One mode at a time is in use (udev->irq_index). A vector is requested when it
- * gets its first eventfd. The handler reads the vector's trigger, so an eventfd is
- * replaced by exchanging that pointer; the old one is dropped when
- * synchronize_irq() has seen the last handler that may hold it. free_irq() does
- * the same for a vector that goes away.
- *
- * INTx is a level: it stays asserted until the device is served, which a process
- * cannot do in the handler. So each firing masks it, and the user unmasks it. The
- * hardware's interrupt disable bit is set whenever the line has no handler here:
- * an interrupt that nobody takes would make the kernel disable the line for every
- * device on it.
+ * Interrupts: what a user says of them by VFIO_DEVICE_SET_IRQS and its like is
+ * checked here and carried out by vfio_vectors.c, vfio_intx.c and vfio_events.c.
  */
+#include <linux/cpumask.h>
 #include <linux/eventfd.h>
-#include <linux/interrupt.h>
+#include <linux/log2.h>
 #include <linux/pci.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "uvfio.h"
-
-static const char * const mode_name[] = {
-	[VFIO_PCI_INTX_IRQ_INDEX] = "intx",
-	[VFIO_PCI_MSI_IRQ_INDEX] = "msi",
-	[VFIO_PCI_MSIX_IRQ_INDEX] = "msix",
-};
-
-/* How many vectors the device has in a mode; 0: not that mode. */
-static unsigned int max_vectors(struct uvfio_dev *udev, u32 index)
-{
-	switch (index) {
-	case VFIO_PCI_INTX_IRQ_INDEX:
-		return udev->has_intx;
-	case VFIO_PCI_MSI_IRQ_INDEX:
-		return udev->num_msi;
-	case VFIO_PCI_MSIX_IRQ_INDEX:
-		return udev->num_msix;
-	default:
-		return 0;
-	}
-}
 
 /* After pci_enable_device(), which finds the INTx line. */
 void uvfio_irqs_init(struct uvfio_dev *udev)
@@ -55,321 +25,51 @@ void uvfio_irqs_init(struct uvfio_dev *udev)
 	udev->intx_maskable = pci_intx_mask_supported(pdev);
 	udev->num_msi = max(pci_msi_vec_count(pdev), 0);
 	udev->num_msix = udev->msix_bar < 0 ? 0 : pci_msix_vec_count(pdev);
+	udev->msix_dynamic = udev->num_msix && pci_msix_can_alloc_dyn(pdev);
 	udev->irq_index = -1;
+	uvfio_events_init(udev);
+}
+
+/* How many the device has of an index; 0: none. */
+static unsigned int count_of(struct uvfio_dev *udev, u32 index)
+{
+	switch (index) {
+	case VFIO_PCI_INTX_IRQ_INDEX:
+		return udev->has_intx;
+	case VFIO_PCI_MSI_IRQ_INDEX:
+		return udev->num_msi;
+	case VFIO_PCI_MSIX_IRQ_INDEX:
+		return udev->num_msix;
+	default:
+		return index < UVFIO_NUM_IRQS ?
+			uvfio_event_count(udev, index) : 0;
+	}
 }
 
 int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	struct vfio_irq_info *info = &cmd->irq_info;
 
-	if (info->index > VFIO_PCI_MSIX_IRQ_INDEX)
+	info->count = count_of(udev, info->index);
+	/* Modes are told of also where they are not there. */
+	if (info->index > VFIO_PCI_MSIX_IRQ_INDEX && !info->count)
 		return -EINVAL;
 
 	info->flags = VFIO_IRQ_INFO_EVENTFD;
 	if (info->index == VFIO_PCI_INTX_IRQ_INDEX)
 		info->flags |= VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
-	else
+	else if (info->index != VFIO_PCI_MSIX_IRQ_INDEX || !udev->msix_dynamic)
 		info->flags |= VFIO_IRQ_INFO_NORESIZE;
-	info->count = max_vectors(udev, info->index);
 	return 0;
 }
 
-/* The INTx line */
+/* VFIO_DEVICE_SET_IRQS */
 
-/*
- * What the command register's interrupt disable bit has to be. The user's own
- * bit is virtual: it adds to ours and never clears it. Some devices stop MSI with
- * that bit as well; while MSI is on, they have no INTx to disable.
- */
-bool uvfio_intx_disabled(struct uvfio_dev *udev)
+/* Whether the @i-th of a call is meant: with DATA_BOOL, it can say so. */
+bool uvfio_irq_is_meant(const struct vfio_irq_set *set, const void *data,
+			unsigned int i)
 {
-	lockdep_assert_held(&udev->cmd_lock);
-
-	if (udev->irq_index > VFIO_PCI_INTX_IRQ_INDEX &&
-	    udev->pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
-		return false;
-	if (udev->intx_maskable && udev->intx_masked)
-		return true;
-	return !udev->intx_armed || udev->intx_disabled || udev->in_reset;
-}
-
-static void __intx_update(struct uvfio_dev *udev)
-{
-	lockdep_assert_held(&udev->cmd_lock);
-	pci_intx(udev->pdev, !uvfio_intx_disabled(udev));
-}
-
-/* Brings the hardware's bit in line with the state that it follows from. */
-void uvfio_intx_update(struct uvfio_dev *udev)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&udev->cmd_lock, flags);
-	__intx_update(udev);
-	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-}
-
-static void intx_set_armed(struct uvfio_dev *udev, bool armed)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&udev->cmd_lock, flags);
-	udev->intx_armed = armed;
-	__intx_update(udev);
-	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-}
-
-/* A line without the disable bit is masked at the interrupt controller. */
-static void __intx_set_masked(struct uvfio_dev *udev, bool masked)
-{
-	lockdep_assert_held(&udev->cmd_lock);
-
-	if (udev->intx_masked == masked)
-		return;
-	udev->intx_masked = masked;
-	if (udev->intx_maskable)
-		__intx_update(udev);
-	else if (masked)
-		disable_irq_nosync(udev->pdev->irq);
-	else
-		enable_irq(udev->pdev->irq);
-}
-
-static void intx_set_masked(struct uvfio_dev *udev, bool masked)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&udev->cmd_lock, flags);
-	__intx_set_masked(udev, masked);
-	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-}
-
-/* For a line whose handler is gone: with it went the controller's mask. */
-static void intx_forget_masked(struct uvfio_dev *udev)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(&udev->cmd_lock, flags);
-	udev->intx_masked = false;
-	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-}
-
-/*
- * True if it was ours, and then it is masked. A disabled line has not fired; in
- * reset the device would read as all-ones, which looks like it had.
- */
-static bool __intx_take(struct uvfio_dev *udev)
-{
-	lockdep_assert_held(&udev->cmd_lock);
-
-	if (!udev->intx_maskable) {
-		__intx_set_masked(udev, true);
-		return true;
-	}
-	if (uvfio_intx_disabled(udev) || !pci_check_and_mask_intx(udev->pdev))
-		return false;
-
-	udev->intx_masked = true;
-	return true;
-}
-
-static bool intx_take(struct uvfio_dev *udev)
-{
-	unsigned long flags;
-	bool ours;
-
-	spin_lock_irqsave(&udev->cmd_lock, flags);
-	ours = __intx_take(udev);
-	spin_unlock_irqrestore(&udev->cmd_lock, flags);
-	return ours;
-}
-
-static irqreturn_t intx_handler(int irq, void *data)
-{
-	struct uvfio_dev *udev = data;
-	struct eventfd_ctx *trigger;
-
-	if (!intx_take(udev))
-		return IRQ_NONE;
-
-	trigger = READ_ONCE(udev->vectors[0].trigger);
-	if (trigger)
-		eventfd_signal(trigger);
-	return IRQ_HANDLED;
-}
-
-static irqreturn_t msi_handler(int irq, void *data)
-{
-	struct uvfio_vector *vector = data;
-	struct eventfd_ctx *trigger = READ_ONCE(vector->trigger);
-
-	if (trigger)
-		eventfd_signal(trigger);
-	return IRQ_HANDLED;
-}
-
-/* Vectors */
-
-static int vector_request(struct uvfio_dev *udev, unsigned int i,
-			  struct eventfd_ctx *trigger)
-{
-	struct uvfio_vector *vector = &udev->vectors[i];
-	struct pci_dev *pdev = udev->pdev;
-	int ret;
-
-	vector->name = kasprintf(GFP_KERNEL_ACCOUNT, "uvfio-%s[%u](%s)",
-				 mode_name[udev->irq_index], i, pci_name(pdev));
-	if (!vector->name)
-		return -ENOMEM;
-
-	WRITE_ONCE(vector->trigger, trigger);
-	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX) {
-		vector->irq = pdev->irq;
-		/* PROBE: a line that is in use is no news to the log. */
-		ret = request_irq(vector->irq, intx_handler,
-				  udev->intx_maskable ? IRQF_SHARED :
-							IRQF_PROBE_SHARED,
-				  vector->name, udev);
-	} else {
-		vector->irq = pci_irq_vector(pdev, i);
-		ret = request_irq(vector->irq, msi_handler, 0, vector->name,
-				  vector);
-	}
-	if (ret) {
-		WRITE_ONCE(vector->trigger, NULL);
-		kfree(vector->name);
-		vector->name = NULL;
-		return ret;
-	}
-
-	if (udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX)
-		intx_set_armed(udev, true);
-	return 0;
-}
-
-static void vector_release(struct uvfio_dev *udev, struct uvfio_vector *vector)
-{
-	bool intx = udev->irq_index == VFIO_PCI_INTX_IRQ_INDEX;
-
-	if (intx)
-		intx_set_armed(udev, false);
-	free_irq(vector->irq, intx ? (void *)udev : vector);
-	if (intx)
-		intx_forget_masked(udev);
-	kfree(vector->name);
-	vector->name = NULL;
-}
-
-/*
- * Without an eventfd, INTx stays disabled and an MSI-X vector masked. MSI may
- * have no mask; freeing the vector would leave the device sending its message to
- * address 0, which is a DMA into the user's memory. So that one stays requested,
- * and the handler drops what comes.
- */
-static void vector_disconnect(struct uvfio_dev *udev,
-			      struct uvfio_vector *vector)
-{
-	if (udev->irq_index == VFIO_PCI_MSI_IRQ_INDEX)
-		synchronize_irq(vector->irq);
-	else
-		vector_release(udev, vector);
-}
-
-/* For the same reason the device stops sending before its vectors go. */
-static void msi_stop(struct pci_dev *pdev)
-{
-	u16 control;
-
-	pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &control);
-	pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
-			      control & ~PCI_MSI_FLAGS_ENABLE);
-}
-
-/*
- * The PCI core clears the INTx disable bit when MSI goes off, and its user could
- * have a device assert an interrupt just then that nobody handles, time and again,
- * until the kernel gives up the line that others share. This flag tells the core
- * to leave the bit to us.
- */
-static int vectors_alloc(struct pci_dev *pdev, u32 index, unsigned int count)
-{
-	unsigned int flag = index == VFIO_PCI_MSI_IRQ_INDEX ? PCI_IRQ_MSI :
-							      PCI_IRQ_MSIX;
-	pci_dev_flags_t flags = pdev->dev_flags;
-	int ret;
-
-	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
-	ret = pci_alloc_irq_vectors(pdev, count, count, flag);
-	pdev->dev_flags = flags;
-	return ret < 0 ? ret : 0;
-}
-
-static void vectors_free(struct pci_dev *pdev)
-{
-	pci_dev_flags_t flags = pdev->dev_flags;
-
-	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
-	pci_free_irq_vectors(pdev);
-	pdev->dev_flags = flags;
-}
-
-/* No partial success: fewer vectors than asked for is -ENOSPC. */
-static int mode_enable(struct uvfio_dev *udev, u32 index, unsigned int count)
-{
-	struct uvfio_vector *vectors;
-	int ret = 0;
-
-	vectors = kcalloc(count, sizeof(*vectors), GFP_KERNEL_ACCOUNT);
-	if (!vectors)
-		return -ENOMEM;
-
-	if (index != VFIO_PCI_INTX_IRQ_INDEX)
-		ret = vectors_alloc(udev->pdev, index, count);
-	if (ret) {
-		kfree(vectors);
-		return ret;
-	}
-
-	udev->vectors = vectors;
-	udev->num_vectors = count;
-	udev->irq_index = index;
-	uvfio_intx_update(udev);
-	return 0;
-}
-
-/**
- * uvfio_irqs_disable - tear the mode in use down, if any
- * @udev: device_lock, mem_rwsem for write and memory decoding on
- *
- * No handler runs and no eventfd is held when it returns.
- */
-void uvfio_irqs_disable(struct uvfio_dev *udev)
-{
-	int index = udev->irq_index;
-	unsigned int i;
-
-	lockdep_assert_held_write(&udev->mem_rwsem);
-
-	if (index < 0)
-		return;
-
-	if (index == VFIO_PCI_MSI_IRQ_INDEX)
-		msi_stop(udev->pdev);
-	for (i = 0; i < udev->num_vectors; i++) {
-		struct uvfio_vector *vector = &udev->vectors[i];
-
-		if (vector->name)
-			vector_release(udev, vector);
-		if (vector->trigger)
-			eventfd_ctx_put(vector->trigger);
-	}
-	kfree(udev->vectors);
-	udev->vectors = NULL;
-	udev->num_vectors = 0;
-	udev->irq_index = -1;
-	uvfio_intx_update(udev);
-	if (index != VFIO_PCI_INTX_IRQ_INDEX)
-		vectors_free(udev->pdev);
+	return set->flags & VFIO_IRQ_SET_DATA_NONE || ((const u8 *)data)[i];
 }
 
 static void put_triggers(struct eventfd_ctx **triggers, unsigned int count)
@@ -405,124 +105,221 @@ static struct eventfd_ctx **get_triggers(const s32 *fds, unsigned int count)
 	return triggers;
 }
 
-/*
- * Gives vectors @start.. the eventfds in @triggers and puts there what each had
- * before. All of them or none: what can fail comes first. A vector is requested
- * with its eventfd in place, or an interrupt that waits for it would be lost.
- */
-static int exchange_triggers(struct uvfio_dev *udev, unsigned int start,
-			     struct eventfd_ctx **triggers, unsigned int count)
-{
-	struct uvfio_vector *vectors = udev->vectors + start;
-	struct eventfd_ctx *old;
-	unsigned int i;
-	int ret;
-
-	for (i = 0; i < count; i++) {
-		vectors[i].fresh = triggers[i] && !vectors[i].name;
-		if (!vectors[i].fresh)
-			continue;
-		ret = vector_request(udev, start + i, triggers[i]);
-		if (ret)
-			goto err_release;
-	}
-
-	for (i = 0; i < count; i++) {
-		if (vectors[i].fresh) {
-			triggers[i] = NULL;
-			continue;
-		}
-		old = vectors[i].trigger;
-		WRITE_ONCE(vectors[i].trigger, triggers[i]);
-		if (old && triggers[i])
-			synchronize_irq(vectors[i].irq);
-		else if (old)
-			vector_disconnect(udev, &vectors[i]);
-		triggers[i] = old;
-	}
-	return 0;
-
-err_release:
-	while (i--) {
-		if (!vectors[i].fresh)
-			continue;
-		WRITE_ONCE(vectors[i].trigger, NULL);
-		vector_disconnect(udev, &vectors[i]);
-	}
-	return ret;
-}
-
 static int set_eventfds(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 			const s32 *fds)
 {
 	struct eventfd_ctx **triggers;
-	bool enabled = false;
 	int ret = 0;
+
+	if (!set->count)
+		return -EINVAL;
 
 	triggers = get_triggers(fds, set->count);
 	if (IS_ERR(triggers))
 		return PTR_ERR(triggers);
 
-	if (udev->irq_index < 0) {
-		ret = mode_enable(udev, set->index, set->start + set->count);
-		enabled = !ret;
-	} else if (udev->irq_index != set->index ||
-		   set->start + set->count > udev->num_vectors) {
-		ret = -EINVAL;
+	if (set->index <= VFIO_PCI_MSIX_IRQ_INDEX) {
+		ret = uvfio_vectors_connect(udev, set, triggers);
+	} else {
+		uvfio_event_trigger(udev, set->index, triggers[0]);
+		triggers[0] = NULL;
 	}
-	if (!ret)
-		ret = exchange_triggers(udev, set->start, triggers, set->count);
-	if (ret && enabled)
-		uvfio_irqs_disable(udev);
-
 	put_triggers(triggers, set->count);
 	return ret;
 }
 
-static int set_intx_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
-			 bool masked)
+/* Count 0: nothing is armed any more. */
+static int set_none(struct uvfio_dev *udev, const struct vfio_irq_set *set)
 {
-	if (set->index != VFIO_PCI_INTX_IRQ_INDEX || set->count != 1 ||
-	    udev->irq_index != VFIO_PCI_INTX_IRQ_INDEX ||
-	    !udev->vectors[0].trigger)
+	if (set->start)
+		return -EINVAL;
+	if (set->index > VFIO_PCI_MSIX_IRQ_INDEX)
+		uvfio_event_trigger(udev, set->index, NULL);
+	else if (udev->irq_index == set->index)
+		uvfio_vectors_disable(udev);
+	return 0;
+}
+
+static int set_masks(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+		     const void *data, bool masked)
+{
+	bool intx = set->index == VFIO_PCI_INTX_IRQ_INDEX;
+
+	if (set->index > VFIO_PCI_MSIX_IRQ_INDEX || !set->count ||
+	    !uvfio_vectors_have(udev, set))
 		return -EINVAL;
 
-	intx_set_masked(udev, masked);
+	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		return intx ? uvfio_intx_listen(udev, *(const s32 *)data,
+						masked) : -EINVAL;
+	if (!intx)
+		return uvfio_vectors_mask(udev, set, data, masked);
+	if (uvfio_irq_is_meant(set, data, 0))
+		uvfio_intx_mask(udev, masked);
+	return 0;
+}
+
+/* Loopback: the user's eventfds are signalled as if the device had interrupted. */
+
+static int trigger(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+		   const void *data)
+{
+	if (set->index <= VFIO_PCI_MSIX_IRQ_INDEX)
+		return uvfio_vectors_trigger(udev, set, data);
+	if (uvfio_irq_is_meant(set, data, 0) &&
+	    !uvfio_event_loopback(udev, set->index) &&
+	    set->flags & VFIO_IRQ_SET_DATA_NONE)
+		return -EINVAL;
+	return 0;
+}
+
+static int check_set(struct uvfio_dev *udev, const struct vfio_irq_set *set)
+{
+	u32 data = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
+	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+	unsigned int count = count_of(udev, set->index);
+
+	if (set->flags != (data | action) || !is_power_of_2(data) ||
+	    !is_power_of_2(action) || set->start >= count ||
+	    set->count > count - set->start)
+		return -EINVAL;
 	return 0;
 }
 
 /**
- * uvfio_irqs_set - VFIO_DEVICE_SET_IRQS
- * @udev: device_lock, mem_rwsem for write and memory decoding on
- * @set: the arguments
- * @data: what follows them: of the length that the flags and the count give
+ * uvfio_irqs_set_shared - what of VFIO_DEVICE_SET_IRQS takes no control
+ * @udev: mem_rwsem for read, past the gate
+ * @cmd: the arguments
+ *
+ * -EAGAIN: it is one for uvfio_irqs_set().
+ */
+int uvfio_irqs_set_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	const struct vfio_irq_set *set = &cmd->irq_set;
+	int ret;
+
+	lockdep_assert_held(&udev->mem_rwsem);
+
+	ret = check_set(udev, set);
+	if (ret)
+		return ret;
+	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD || !set->count)
+		return -EAGAIN;
+	if (set->flags & VFIO_IRQ_SET_ACTION_TRIGGER)
+		return trigger(udev, set, cmd->data);
+	/* The line's mask is not in the device's memory, as those of vectors. */
+	if (set->index == VFIO_PCI_INTX_IRQ_INDEX)
+		return set_masks(udev, set, cmd->data,
+				 set->flags & VFIO_IRQ_SET_ACTION_MASK);
+	return -EAGAIN;
+}
+
+/**
+ * uvfio_irqs_set - VFIO_DEVICE_SET_IRQS, but for uvfio_irqs_set_shared()
+ * @udev: device_lock, mem_rwsem for write; for vectors, memory decoding is on
+ * @cmd: the arguments, which that one has checked
  *
  * A call that fails leaves every vector as it was.
  */
-int uvfio_irqs_set(struct uvfio_dev *udev, const struct vfio_irq_set *set,
-		   const void *data)
+int uvfio_irqs_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
-	unsigned int max = max_vectors(udev, set->index);
+	const struct vfio_irq_set *set = &cmd->irq_set;
+	const void *data = cmd->data;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	if (set->start >= max || set->count > max - set->start)
-		return -EINVAL;
+	if (!(set->flags & VFIO_IRQ_SET_ACTION_TRIGGER))
+		return set_masks(udev, set, data,
+				 set->flags & VFIO_IRQ_SET_ACTION_MASK);
+	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		return set_eventfds(udev, set, data);
+	return set->flags & VFIO_IRQ_SET_DATA_NONE ? set_none(udev, set) :
+						     -EINVAL;
+}
 
-	switch (set->flags) {
-	case VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER:
-		return set->count ? set_eventfds(udev, set, data) : -EINVAL;
-	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER:
-		if (set->count || set->start)
-			return -EINVAL;
-		if (udev->irq_index == set->index)
-			uvfio_irqs_disable(udev);
-		return 0;
-	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK:
-		return set_intx_mask(udev, set, true);
-	case VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK:
-		return set_intx_mask(udev, set, false);
-	default:
-		return -EINVAL;
+/* CPUs */
+
+/* Those that follow the arguments; one that is not there is nobody's to use. */
+static int cpus_from_user(const struct uvfio_irq_affinity *arg,
+			  const u64 *words, struct cpumask *cpus)
+{
+	unsigned int i, cpu;
+	u64 word;
+
+	for (i = 0; i < arg->size / sizeof(*words); i++) {
+		for (word = words[i]; word; word &= word - 1) {
+			cpu = i * BITS_PER_TYPE(word) + __ffs64(word);
+			if (cpu >= nr_cpu_ids)
+				return -EPERM;
+			cpumask_set_cpu(cpu, cpus);
+		}
 	}
+	if (!cpumask_subset(cpus, &current->cpus_mask))
+		return -EPERM;
+	return cpumask_intersects(cpus, cpu_online_mask) ? 0 : -EINVAL;
+}
+
+/* INTx is a line, which others may have to share. */
+static int check_affinity(struct uvfio_dev *udev,
+			  const struct uvfio_irq_affinity *arg)
+{
+	unsigned int count = count_of(udev, arg->index);
+
+	if ((arg->index != VFIO_PCI_MSI_IRQ_INDEX &&
+	     arg->index != VFIO_PCI_MSIX_IRQ_INDEX) || arg->flags ||
+	    !arg->count || arg->start >= count ||
+	    arg->count > count - arg->start)
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * uvfio_irqs_steer - UVFIO_IRQ_SET_AFFINITY
+ * @udev: device_lock, mem_rwsem for write and memory decoding on
+ * @cmd: the arguments
+ *
+ * Vectors that are not requested yet come to their CPUs when they are.
+ */
+int uvfio_irqs_steer(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	const struct uvfio_irq_affinity *arg = &cmd->irq_affinity;
+	cpumask_var_t cpus;
+	int ret;
+
+	lockdep_assert_held_write(&udev->mem_rwsem);
+
+	ret = check_affinity(udev, arg);
+	if (ret)
+		return ret;
+	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+
+	ret = cpus_from_user(arg, cmd->data, cpus);
+	if (!ret)
+		ret = uvfio_vectors_steer(udev, arg, cpus);
+	free_cpumask_var(cpus);
+	return ret;
+}
+
+/**
+ * uvfio_irqs_show - what is armed, a line each in fdinfo
+ * @m: the file
+ * @udev: mem_rwsem
+ */
+void uvfio_irqs_show(struct seq_file *m, struct uvfio_dev *udev)
+{
+	uvfio_vectors_show(m, udev);
+	uvfio_events_show(m, udev);
+}
+
+/**
+ * uvfio_irqs_release - the user has to go, or is gone
+ * @udev: device_lock, mem_rwsem for write and memory decoding on
+ *
+ * No handler runs and no eventfd is held when it returns.
+ */
+void uvfio_irqs_release(struct uvfio_dev *udev)
+{
+	uvfio_vectors_release(udev);
+	uvfio_events_release(udev);
 }

@@ -65,11 +65,14 @@ struct uvfio_op {
 	unsigned int nr;
 	u8 node;
 	bool no_domain;		/* answered before a domain is set */
+	bool tail;		/* an array follows the struct */
 	bool out;		/* the struct returns results ... */
 	u8 first_out;		/* ... from this member on */
 	u8 min;			/* bytes of the mandatory members; 0: no struct */
 	u8 size;		/* bytes of the members known here */
 	u8 cap_offset;		/* where that member is; 0: no capabilities */
+	/* First, with mem_rwsem for read alone; -EAGAIN: it is one for @device. */
+	int (*shared)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 	/* One of the two; what a device passes on to its domain has @domain. */
 	int (*device)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 	int (*domain)(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
@@ -132,9 +135,15 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_DEVICE_GET_IRQ_INFO, ON_DEVICE, .no_domain = true, .out = true,
 	  ARG(struct vfio_irq_info, count),
 	  .device = uvfio_irqs_info },
-	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE,
+	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE, .tail = true,
 	  ARG(struct vfio_irq_set, count),
-	  .device = uvfio_pci_set_irqs },
+	  .shared = uvfio_irqs_set_shared, .device = uvfio_pci_set_irqs },
+	{ UVFIO_IRQ_SET_AFFINITY, ON_DEVICE, .tail = true,
+	  ARG(struct uvfio_irq_affinity, size),
+	  .device = uvfio_pci_steer_irqs },
+	{ UVFIO_IRQ_TIMER, ON_DEVICE,
+	  ARG(struct uvfio_irq_timer, period_ns),
+	  .device = uvfio_timer_set },
 	{ VFIO_DEVICE_IOEVENTFD, ON_DEVICE,
 	  ARG(struct vfio_device_ioeventfd, fd),
 	  .device = uvfio_ioeventfd_set },
@@ -177,23 +186,38 @@ static const struct uvfio_op *op_find(enum uvfio_node node, unsigned int nr)
 	return NULL;
 }
 
-/* What follows struct vfio_irq_set: its length is the header's business. */
-static int fetch_irq_data(struct uvfio_cmd *cmd, void __user *arg)
+/* Bytes that follow struct vfio_irq_set: the business of its flags. */
+static int irq_data_len(const struct vfio_irq_set *set)
 {
-	const struct vfio_irq_set *set = &cmd->irq_set;
-	size_t min = offsetofend(struct vfio_irq_set, count), len = 0;
-	void *data;
-
 	if (set->count > UVFIO_MAX_VECTORS)
 		return -EINVAL;
 	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
-		len = set->count * sizeof(s32);
-	if (set->argsz < min + len)
-		return -EINVAL;
-	if (!len)
-		return 0;
+		return set->count * sizeof(s32);
+	if (set->flags & VFIO_IRQ_SET_DATA_BOOL)
+		return set->count;
+	return 0;
+}
 
-	data = memdup_user(arg + min, len);
+static int cpus_len(const struct uvfio_irq_affinity *arg)
+{
+	return !arg->size || arg->size % sizeof(arg->cpus[0]) ||
+	       arg->size > UVFIO_MAX_CPUS / BITS_PER_BYTE ? -EINVAL : arg->size;
+}
+
+/* What follows the struct. */
+static int fetch_tail(const struct uvfio_op *op, struct uvfio_cmd *cmd,
+		      void __user *arg)
+{
+	int len = op->nr == VFIO_DEVICE_SET_IRQS ? irq_data_len(&cmd->irq_set) :
+						   cpus_len(&cmd->irq_affinity);
+	void *data;
+
+	if (len <= 0)
+		return len;
+	if (cmd->argsz < op->min + len)
+		return -EINVAL;
+
+	data = memdup_user(arg + op->min, len);
 	if (IS_ERR(data))
 		return PTR_ERR(data);
 	cmd->data = data;
@@ -231,7 +255,7 @@ static int fetch_args(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		return -EFAULT;
 	cmd->argsz = argsz;
 
-	return op->nr == VFIO_DEVICE_SET_IRQS ? fetch_irq_data(cmd, arg) : 0;
+	return op->tail ? fetch_tail(op, cmd, arg) : 0;
 }
 
 /* The chain goes out whole or not at all; argsz tells what it would take. */
@@ -327,6 +351,16 @@ static struct uvfio_domain *domain_of_device(struct uvfio_dev *udev)
 	return ret ? ERR_PTR(ret) : uvfio_domain_get(udev->domain);
 }
 
+static int run_shared(const struct uvfio_op *op, struct uvfio_dev *udev,
+		      struct uvfio_cmd *cmd)
+{
+	int ret;
+
+	guard(rwsem_read)(&udev->mem_rwsem);
+	ret = uvfio_gate(udev);
+	return ret ?: op->shared(udev, cmd);
+}
+
 /*
  * DMA calls run without the device: they can take long, and a page that the user
  * holds back must not hold back the device's lock.
@@ -343,6 +377,12 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 			return PTR_ERR(domain);
 		cmd->domain = domain;
 		return op->domain(domain, cmd);
+	}
+
+	if (op->shared) {
+		ret = run_shared(op, udev, cmd);
+		if (ret != -EAGAIN)
+			return ret;
 	}
 
 	ret = control_lock(udev);
@@ -677,7 +717,8 @@ static long uvfio_device_ioctl(struct file *file, unsigned int nr,
 
 static void uvfio_device_show_fdinfo(struct seq_file *m, struct file *file)
 {
-	struct uvfio_domain *domain = domain_of_device(file->private_data);
+	struct uvfio_dev *udev = file->private_data;
+	struct uvfio_domain *domain = domain_of_device(udev);
 
 	if (IS_ERR(domain)) {
 		seq_puts(m, "domain:\tnone\n");
@@ -685,6 +726,8 @@ static void uvfio_device_show_fdinfo(struct seq_file *m, struct file *file)
 	}
 	uvfio_domain_show(m, domain);
 	uvfio_domain_put(domain);
+	scoped_guard(rwsem_read, &udev->mem_rwsem)
+		uvfio_irqs_show(m, udev);
 }
 
 static const struct file_operations uvfio_device_fops = {
@@ -805,6 +848,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	INIT_LIST_HEAD(&udev->ioeventfds);
+	xa_init(&udev->vectors);
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;
 	udev->dev.parent = &pdev->dev;

@@ -87,6 +87,7 @@ static void decodes_set(struct uvfio_dev *udev, u16 command)
 	if (udev->in_reset || udev->pdev->current_state != PCI_D0)
 		command = 0;
 	udev->decodes = command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
+	uvfio_msix_update(udev);
 }
 
 /* The same after something else than the user may have changed it. */
@@ -111,6 +112,8 @@ static void command_write(struct uvfio_dev *udev, u16 value)
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
+	/* What ends does so before the device acts on it. */
+	decodes_set(udev, value & udev->decodes);
 	if (!(value & PCI_COMMAND_MEMORY))
 		uvfio_bars_zap(udev);
 
@@ -118,11 +121,9 @@ static void command_write(struct uvfio_dev *udev, u16 value)
 	command = command_read(udev);
 	bars_restore(udev, command);
 	spin_lock_irqsave(&udev->cmd_lock, flags);
-	udev->intx_disabled = value & PCI_COMMAND_INTX_DISABLE;
 	command &= ~(theirs | PCI_COMMAND_INTX_DISABLE);
 	command |= value & theirs;
-	if (uvfio_intx_disabled(udev))
-		command |= PCI_COMMAND_INTX_DISABLE;
+	command |= uvfio_intx_command(udev, value);
 	pci_write_config_word(udev->pdev, PCI_COMMAND, command);
 	spin_unlock_irqrestore(&udev->cmd_lock, flags);
 	decodes_set(udev, value);
@@ -138,8 +139,7 @@ static void command_write(struct uvfio_dev *udev, u16 value)
 static void set_in_reset(struct uvfio_dev *udev, bool in_reset)
 {
 	guard(rwsem_write)(&udev->mem_rwsem);
-	udev->in_reset = in_reset;
-	uvfio_intx_update(udev);
+	uvfio_intx_set_reset(udev, in_reset);
 	decodes_update(udev);
 	if (in_reset)
 		uvfio_bars_zap(udev);
@@ -264,7 +264,18 @@ static int uvfio_pci_resume(struct device *dev)
 static DEFINE_SIMPLE_DEV_PM_OPS(uvfio_pm_ops, uvfio_pci_suspend,
 				uvfio_pci_resume);
 
+/* The user learns of it, and what to do about it is for him to know. */
+static pci_ers_result_t uvfio_pci_error_detected(struct pci_dev *pdev,
+						 pci_channel_state_t state)
+{
+	struct uvfio_dev *udev = pci_get_drvdata(pdev);
+
+	uvfio_event_signal(udev, VFIO_PCI_ERR_IRQ_INDEX);
+	return PCI_ERS_RESULT_CAN_RECOVER;
+}
+
 static const struct pci_error_handlers uvfio_err_handlers = {
+	.error_detected = uvfio_pci_error_detected,
 	.reset_prepare = uvfio_pci_reset_prepare,
 	.reset_done = uvfio_pci_reset_done,
 };
@@ -362,7 +373,7 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 	scoped_guard(rwsem_write, &udev->mem_rwsem) {
 		command_update(udev, PCI_COMMAND_MASTER, 0);
 		memory = decode_on(udev);
-		uvfio_irqs_disable(udev);
+		uvfio_irqs_release(udev);
 		decode_as(udev, memory);
 	}
 	uvfio_ioeventfds_remove(udev);
@@ -492,7 +503,7 @@ int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	if (!udev->no_reset)
 		info->flags |= VFIO_DEVICE_FLAGS_RESET;
 	info->num_regions = VFIO_PCI_NUM_REGIONS;
-	info->num_irqs = VFIO_PCI_NUM_IRQS;
+	info->num_irqs = UVFIO_NUM_IRQS;
 	return 0;
 }
 
@@ -509,42 +520,56 @@ static bool msix_moved(struct uvfio_dev *udev)
 	       pci_msix_vec_count(udev->pdev) != udev->num_msix;
 }
 
-static int set_msi_in_d0(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+typedef int (*set_vectors_fn)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+
+static int set_vectors_in_d0(struct uvfio_dev *udev, u32 index,
+			     set_vectors_fn set, struct uvfio_cmd *cmd)
 {
 	u16 memory;
 	int ret;
 
 	guard(rwsem_write)(&udev->mem_rwsem);
 
-	if (cmd->irq_set.index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
+	if (index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
 	    msix_moved(udev))
 		return -EIO;
 
 	memory = decode_on(udev);
-	ret = uvfio_irqs_set(udev, &cmd->irq_set, cmd->data);
+	ret = set(udev, cmd);
+	/* The core has enabled it for a device that decodes. */
+	if (!memory)
+		uvfio_msix_update(udev);
 	decode_as(udev, memory);
 	return ret;
 }
 
 /* Vectors are set up and torn down in registers that a sleeping device lacks. */
-static int set_msi(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+static int set_vectors(struct uvfio_dev *udev, u32 index, set_vectors_fn set,
+		       struct uvfio_cmd *cmd)
 {
 	pci_power_t power = udev->pdev->current_state;
 	int ret;
 
 	power_set(udev, PCI_D0);
-	ret = set_msi_in_d0(udev, cmd);
+	ret = set_vectors_in_d0(udev, index, set, cmd);
 	power_set(udev, power);
 	return ret;
 }
 
 int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
-	if (cmd->irq_set.index != VFIO_PCI_INTX_IRQ_INDEX)
-		return set_msi(udev, cmd);
+	u32 index = cmd->irq_set.index;
+
+	if (index == VFIO_PCI_MSI_IRQ_INDEX || index == VFIO_PCI_MSIX_IRQ_INDEX)
+		return set_vectors(udev, index, uvfio_irqs_set, cmd);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
-	return uvfio_irqs_set(udev, &cmd->irq_set, cmd->data);
+	return uvfio_irqs_set(udev, cmd);
+}
+
+int uvfio_pci_steer_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	return set_vectors(udev, cmd->irq_affinity.index, uvfio_irqs_steer, cmd);
 }
 
 /* The PCI driver */
@@ -663,6 +688,7 @@ static void uvfio_pci_remove(struct pci_dev *pdev)
 {
 	struct uvfio_dev *udev = pci_get_drvdata(pdev);
 
+	uvfio_event_signal(udev, VFIO_PCI_REQ_IRQ_INDEX);
 	uvfio_dev_unregister(udev);
 	set_gone(udev, true);
 	if (udev->opened)

@@ -8,7 +8,9 @@
 #define UVFIO_COMPAT_H
 
 #include <linux/eventfd.h>
+#include <linux/hrtimer.h>
 #include <linux/iommu.h>
+#include <linux/irqbypass.h>
 #include <linux/irqdomain.h>
 #include <linux/mm.h>
 #include <linux/msi.h>
@@ -27,6 +29,47 @@
 
 #ifndef UVFIO_HAVE_EVENTFD_SIGNAL_CTX
 #define eventfd_signal(ctx)	((void)(eventfd_signal)(ctx, 1))
+#endif
+
+#ifndef UVFIO_HAVE_HRTIMER_SETUP
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
+#endif
+
+#ifndef UVFIO_HAVE_PCI_MSIX_ALLOC_IRQ_AT
+/* All MSI-X vectors are allocated when it is enabled. */
+struct msi_map {
+	int index, virq;
+};
+
+static inline bool pci_msix_can_alloc_dyn(struct pci_dev *pdev)
+{
+	return false;
+}
+
+static inline struct msi_map pci_msix_alloc_irq_at(struct pci_dev *pdev,
+						   unsigned int index,
+						   const void *affinity)
+{
+	return (struct msi_map){ .index = -EOPNOTSUPP };
+}
+#endif
+
+#ifndef UVFIO_HAVE_IRQ_BYPASS_EVENTFD
+static inline int irq_bypass_register(struct irq_bypass_producer *producer,
+				      struct eventfd_ctx *eventfd, int irq)
+{
+	producer->token = eventfd;
+	producer->irq = irq;
+	return irq_bypass_register_producer(producer);
+}
+
+#define irq_bypass_register_producer irq_bypass_register
 #endif
 
 #ifndef UVFIO_HAVE_VM_FLAGS_SET

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Tracepoints of the mapper: /sys/kernel/tracing/events/uvfio. */
+/* Tracepoints: /sys/kernel/tracing/events/uvfio. */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM uvfio
 
@@ -98,6 +98,33 @@ DEFINE_EVENT(uvfio_attachment, uvfio_attach,
 DEFINE_EVENT(uvfio_attachment, uvfio_detach,
 	TP_PROTO(u64 domain, struct pci_dev *pdev),
 	TP_ARGS(domain, pdev)
+);
+
+TRACE_EVENT(uvfio_irq,
+	TP_PROTO(const struct uvfio_vector *vector),
+	TP_ARGS(vector),
+	TP_STRUCT__entry(
+		__field(int, segment)
+		__field(u8, bus)
+		__field(u8, devfn)
+		__field(u32, index)
+		__field(unsigned int, nr)
+		__field(int, irq)
+	),
+	TP_fast_assign(
+		struct pci_dev *pdev = vector->udev->pdev;
+
+		__entry->segment = pci_domain_nr(pdev->bus);
+		__entry->bus = pdev->bus->number;
+		__entry->devfn = pdev->devfn;
+		__entry->index = vector->index;
+		__entry->nr = vector->nr;
+		__entry->irq = vector->irq;
+	),
+	TP_printk("device=%04x:%02x:%02x.%d index=%u vector=%u irq=%d",
+		  __entry->segment, __entry->bus, PCI_SLOT(__entry->devfn),
+		  PCI_FUNC(__entry->devfn), __entry->index, __entry->nr,
+		  __entry->irq)
 );
 
 #endif /* UVFIO_TRACE_H */

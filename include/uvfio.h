@@ -8,6 +8,8 @@
 
 #include <linux/cdev.h>
 #include <linux/device.h>
+#include <linux/hrtimer.h>
+#include <linux/irqbypass.h>
 #include <linux/list.h>
 #include <linux/pci.h>
 #include <linux/rwsem.h>
@@ -42,6 +44,7 @@
  *       udev->fault_lock       page table entries of BARs (mutex)
  *   an eventfd's queue lock    listeners come with it held (spin); they try for
  *     udev->mem_rwsem          this one and leave it to a work item otherwise
+ *     udev->cmd_lock           so no eventfd is signalled with this one held
  *
  *   domain->table_rwsem        R for whatever looks at the page table, iommu_map()
  *                              and iommu_unmap()
@@ -102,6 +105,7 @@
 
 struct seq_file;
 struct uvfio_domain;
+struct uvfio_intx_listener;
 struct uvfio_reg;
 
 /*
@@ -121,9 +125,34 @@ struct uvfio_bar {
 /* An interrupt vector; with INTx, vector 0 is the line. */
 struct uvfio_vector {
 	struct eventfd_ctx *trigger;	/* ref; NULL: not connected */
+	unsigned long count;		/* of interrupts; its handler's to write */
+	struct uvfio_dev *udev;
+	u32 index;			/* VFIO_PCI_*_IRQ_INDEX */
+	unsigned int nr;
 	char *name;			/* NULL: not requested */
 	int irq;
 	bool fresh;			/* requested by the call under way */
+	bool masked;			/* by its user; the line is elsewhere */
+	bool bypass;			/* @producer is registered */
+	bool steered;			/* the user gave it @cpus */
+	struct irq_bypass_producer producer;
+	unsigned long cpus[];		/* a cpumask */
+};
+
+/* A signal from the kernel, by the indices that follow those of modes. */
+struct uvfio_event {
+	struct eventfd_ctx *trigger;	/* ref; NULL: not connected */
+	unsigned long count;		/* of signals, but for loopback */
+};
+
+#define UVFIO_NUM_IRQS		(UVFIO_TIMER_IRQ_INDEX + 1)
+#define UVFIO_EVENT(index)	((index) - VFIO_PCI_ERR_IRQ_INDEX)
+#define UVFIO_NUM_EVENTS	UVFIO_EVENT(UVFIO_NUM_IRQS)
+
+struct uvfio_timer {
+	struct hrtimer hrtimer;		/* runs while @event is connected */
+	struct uvfio_event *event;
+	u64 period_ns;			/* 0: off */
 };
 
 /* Calls a function when an eventfd is signalled; see vfio_listener.c. */
@@ -146,7 +175,7 @@ struct uvfio_dev {
 	/* To write: device_lock and mem_rwsem for write. To read: either. */
 	struct uvfio_domain *domain;		/* ref */
 	bool gone;				/* not bound yet, or no more */
-	bool in_reset;				/* or changes its power state */
+	bool in_reset;				/* or power state changes; cmd_lock too */
 	u16 decodes;				/* command bits IO, MEMORY in force */
 	struct address_space *mapping;		/* fixed while open */
 
@@ -176,6 +205,7 @@ struct uvfio_dev {
 	bool has_intx;
 	bool intx_maskable;			/* PCI 2.3 interrupt disable bit */
 	u16 num_msi, num_msix;
+	bool msix_dynamic;			/* vectors can be added singly */
 
 	/* mem_rwsem */
 	struct uvfio_reg *regs;			/* by config dword */
@@ -183,13 +213,17 @@ struct uvfio_dev {
 
 	/* device_lock and mem_rwsem for write */
 	int irq_index;				/* VFIO_PCI_*_IRQ_INDEX, -1: none */
-	struct uvfio_vector *vectors;
-	unsigned int num_vectors;
+	unsigned int num_vectors;		/* that can be used in this mode */
+	struct xarray vectors;			/* struct uvfio_vector */
+	struct uvfio_intx_listener *intx_mask_listener, *intx_unmask_listener;
+	struct uvfio_event events[UVFIO_NUM_EVENTS];
+	struct uvfio_timer timer;
 
 	spinlock_t cmd_lock;			/* and hardware's command */
 	bool intx_armed;			/* the line has a handler */
 	bool intx_masked;			/* by a firing or by the user */
 	bool intx_disabled;			/* the user's command register bit */
+	bool intx_line_off;			/* at the interrupt controller */
 };
 
 /* Capability chain of a GET_*INFO call, built by the handler. */
@@ -212,8 +246,10 @@ struct uvfio_cmd {
 		struct vfio_iommu_type1_dma_map map;
 		struct vfio_iommu_type1_dma_unmap unmap;
 		struct uvfio_domain_set domain_set;
+		struct uvfio_irq_affinity irq_affinity;
+		struct uvfio_irq_timer irq_timer;
 	};
-	void *data;		/* what follows struct vfio_irq_set */
+	void *data;		/* what follows the struct */
 	struct uvfio_domain *domain;	/* ref, put when all is unlocked */
 	struct uvfio_caps caps;
 	bool unchanged;		/* there are no results to return */
@@ -247,6 +283,7 @@ struct uvfio_domain *uvfio_pci_detach(struct uvfio_dev *udev);
 int uvfio_pci_reset(struct uvfio_dev *udev);
 int uvfio_pci_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_pci_steer_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_pci_config_write(struct uvfio_dev *udev, unsigned int index, u64 off,
 			   const void *buf, size_t len);
 
@@ -336,10 +373,51 @@ int uvfio_domain_set_iommu(struct uvfio_domain *domain, struct uvfio_cmd *cmd);
 /* vfio_intrs.c */
 void uvfio_irqs_init(struct uvfio_dev *udev);
 int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
-int uvfio_irqs_set(struct uvfio_dev *udev, const struct vfio_irq_set *set,
-		   const void *data);
-void uvfio_irqs_disable(struct uvfio_dev *udev);
-bool uvfio_intx_disabled(struct uvfio_dev *udev);
+int uvfio_irqs_set_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_irqs_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_irqs_steer(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+void uvfio_irqs_show(struct seq_file *m, struct uvfio_dev *udev);
+void uvfio_irqs_release(struct uvfio_dev *udev);
+bool uvfio_irq_is_meant(const struct vfio_irq_set *set, const void *data,
+			unsigned int i);
+
+/* vfio_vectors.c */
+bool uvfio_vectors_have(struct uvfio_dev *udev, const struct vfio_irq_set *set);
+int uvfio_vectors_connect(struct uvfio_dev *udev,
+			  const struct vfio_irq_set *set,
+			  struct eventfd_ctx **triggers);
+int uvfio_vectors_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
+		       const void *data, bool masked);
+int uvfio_vectors_trigger(struct uvfio_dev *udev,
+			  const struct vfio_irq_set *set, const void *data);
+int uvfio_vectors_steer(struct uvfio_dev *udev,
+			const struct uvfio_irq_affinity *arg,
+			const struct cpumask *cpus);
+void uvfio_vectors_disable(struct uvfio_dev *udev);
+void uvfio_vectors_release(struct uvfio_dev *udev);
+void uvfio_vectors_show(struct seq_file *m, struct uvfio_dev *udev);
+void uvfio_vector_fire(struct uvfio_vector *vector);
+void uvfio_msix_update(struct uvfio_dev *udev);
+
+/* vfio_intx.c */
+int uvfio_intx_request(struct uvfio_vector *vector);
+void uvfio_intx_free(struct uvfio_vector *vector);
+void uvfio_intx_mask(struct uvfio_dev *udev, bool masked);
+int uvfio_intx_listen(struct uvfio_dev *udev, int fd, bool mask);
+void uvfio_intx_stop(struct uvfio_dev *udev);
 void uvfio_intx_update(struct uvfio_dev *udev);
+void uvfio_intx_set_reset(struct uvfio_dev *udev, bool in_reset);
+u16 uvfio_intx_command(struct uvfio_dev *udev, u16 value);
+
+/* vfio_events.c */
+void uvfio_events_init(struct uvfio_dev *udev);
+unsigned int uvfio_event_count(struct uvfio_dev *udev, u32 index);
+void uvfio_event_trigger(struct uvfio_dev *udev, u32 index,
+			 struct eventfd_ctx *trigger);
+bool uvfio_event_loopback(struct uvfio_dev *udev, u32 index);
+void uvfio_event_signal(struct uvfio_dev *udev, u32 index);
+void uvfio_events_release(struct uvfio_dev *udev);
+void uvfio_events_show(struct seq_file *m, struct uvfio_dev *udev);
+int uvfio_timer_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 
 #endif /* UVFIO_H */

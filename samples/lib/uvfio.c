@@ -14,6 +14,7 @@
 
 /* The most vectors that one function can have: the MSI-X limit. */
 #define MAX_VECTORS	2048
+#define MAX_CPU_WORDS	16	/* 1024 CPUs, as cpu_set_t */
 
 static int result(int ret)
 {
@@ -258,13 +259,14 @@ int uvfio_irq_eventfds(int device, unsigned int index, unsigned int start,
 	return result(ioctl(device, VFIO_DEVICE_SET_IRQS, &request));
 }
 
-static int irq_action(int device, unsigned int index, unsigned int count,
-		      uint32_t action)
+static int irq_action(int device, unsigned int index, unsigned int start,
+		      unsigned int count, uint32_t action)
 {
 	struct vfio_irq_set set = {
 		.argsz = sizeof(set),
 		.flags = VFIO_IRQ_SET_DATA_NONE | action,
 		.index = index,
+		.start = start,
 		.count = count,
 	};
 
@@ -273,13 +275,66 @@ static int irq_action(int device, unsigned int index, unsigned int count,
 
 int uvfio_irq_disable(int device, unsigned int index)
 {
-	return irq_action(device, index, 0, VFIO_IRQ_SET_ACTION_TRIGGER);
+	return irq_action(device, index, 0, 0, VFIO_IRQ_SET_ACTION_TRIGGER);
+}
+
+int uvfio_irq_mask(int device, unsigned int index, unsigned int start,
+		   unsigned int count)
+{
+	return irq_action(device, index, start, count,
+			  VFIO_IRQ_SET_ACTION_MASK);
+}
+
+int uvfio_irq_unmask(int device, unsigned int index, unsigned int start,
+		     unsigned int count)
+{
+	return irq_action(device, index, start, count,
+			  VFIO_IRQ_SET_ACTION_UNMASK);
 }
 
 int uvfio_intx_unmask(int device)
 {
-	return irq_action(device, VFIO_PCI_INTX_IRQ_INDEX, 1,
-			  VFIO_IRQ_SET_ACTION_UNMASK);
+	return uvfio_irq_unmask(device, VFIO_PCI_INTX_IRQ_INDEX, 0, 1);
+}
+
+/* With a count of 0 the call would tear the mode down. */
+int uvfio_irq_trigger(int device, unsigned int index, unsigned int start,
+		      unsigned int count)
+{
+	return count ? irq_action(device, index, start, count,
+				  VFIO_IRQ_SET_ACTION_TRIGGER) : 0;
+}
+
+int uvfio_irq_affinity(int device, unsigned int index, unsigned int start,
+		       unsigned int count, const uint64_t *cpus,
+		       unsigned int words)
+{
+	union {
+		struct uvfio_irq_affinity affinity;
+		char bytes[sizeof(struct uvfio_irq_affinity) +
+			   MAX_CPU_WORDS * sizeof(*cpus)];
+	} request = { 0 };
+	size_t size = words * sizeof(*cpus);
+
+	if (words > MAX_CPU_WORDS)
+		return -EINVAL;
+	request.affinity.argsz = sizeof(request.affinity) + size;
+	request.affinity.index = index;
+	request.affinity.start = start;
+	request.affinity.count = count;
+	request.affinity.size = size;
+	memcpy(request.bytes + sizeof(request.affinity), cpus, size);
+	return result(ioctl(device, UVFIO_IRQ_SET_AFFINITY, &request));
+}
+
+int uvfio_irq_timer(int device, uint64_t period_ns)
+{
+	struct uvfio_irq_timer timer = {
+		.argsz = sizeof(timer),
+		.period_ns = period_ns,
+	};
+
+	return result(ioctl(device, UVFIO_IRQ_TIMER, &timer));
 }
 
 int uvfio_ioeventfd(int device, unsigned int index, uint64_t offset,

@@ -152,13 +152,13 @@ int uvfio_irq_count(int device, unsigned int index);
 /**
  * uvfio_irq_eventfds - connect interrupt vectors to eventfds
  * @device: from uvfio_open()
- * @index: VFIO_PCI_INTX_IRQ_INDEX, _MSI_ or _MSIX_
+ * @index: VFIO_PCI_INTX_IRQ_INDEX and so on, or UVFIO_TIMER_IRQ_INDEX
  * @start: the first vector
  * @fds: an eventfd for each vector, -1 to disconnect it
  * @count: how many
  *
  * The first call of a mode enables @start + @count vectors; later calls can
- * change those, not add to them.
+ * change those, but add to them only MSI-X vectors, where the kernel can do that.
  */
 int uvfio_irq_eventfds(int device, unsigned int index, unsigned int start,
 		       const int *fds, unsigned int count);
@@ -166,8 +166,40 @@ int uvfio_irq_eventfds(int device, unsigned int index, unsigned int start,
 /** uvfio_irq_disable - tear an interrupt mode down with all its vectors */
 int uvfio_irq_disable(int device, unsigned int index);
 
+/** uvfio_irq_mask - what vectors have to say stays pending, once */
+int uvfio_irq_mask(int device, unsigned int index, unsigned int start,
+		   unsigned int count);
+
+/** uvfio_irq_unmask - undo uvfio_irq_mask() */
+int uvfio_irq_unmask(int device, unsigned int index, unsigned int start,
+		     unsigned int count);
+
 /** uvfio_intx_unmask - let the INTx line fire again; it masks itself each time */
 int uvfio_intx_unmask(int device);
+
+/** uvfio_irq_trigger - signal eventfds as if the device had interrupted */
+int uvfio_irq_trigger(int device, unsigned int index, unsigned int start,
+		      unsigned int count);
+
+/**
+ * uvfio_irq_affinity - steer vectors to CPUs
+ * @device: from uvfio_open()
+ * @index: VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX
+ * @start: the first vector
+ * @count: how many
+ * @cpus: CPUs that the calling thread may run on: CPU n is bit n % 64 of word n / 64
+ * @words: how many words, 16 at most
+ */
+int uvfio_irq_affinity(int device, unsigned int index, unsigned int start,
+		       unsigned int count, const uint64_t *cpus,
+		       unsigned int words);
+
+/**
+ * uvfio_irq_timer - have UVFIO_TIMER_IRQ_INDEX tick
+ * @device: from uvfio_open()
+ * @period_ns: UVFIO_TIMER_MIN_NS to UVFIO_TIMER_MAX_NS, 0 to stop it
+ */
+int uvfio_irq_timer(int device, uint64_t period_ns);
 
 /**
  * uvfio_ioeventfd - have a signal on an eventfd write a register

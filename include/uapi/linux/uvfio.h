@@ -230,4 +230,74 @@ struct uvfio_domain_set {
  */
 #define UVFIO_UNMAP_DMA		_IO(UVFIO_TYPE, 4)
 
+/**
+ * struct uvfio_irq_affinity - argument of UVFIO_IRQ_SET_AFFINITY
+ * @argsz: size of this struct and @cpus
+ * @flags: must be 0
+ * @index: VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX
+ * @start: the first vector
+ * @count: how many, at least one
+ * @size: bytes of @cpus, a multiple of 8, at most UVFIO_MAX_CPUS / 8
+ * @cpus: a bit for each CPU: CPU n is bit n % 64 of word n / 64
+ *
+ * Steers vectors, each by itself, to any of these CPUs: which one the kernel picks,
+ * ``effective`` in /proc/<pid>/fdinfo tells. All must be CPUs that the calling thread
+ * may run on now (sched_getaffinity(2)), and one of them online. If none is any more,
+ * the kernel picks another, as the administrator may do, or his irqbalance, with
+ * /proc/irq.
+ *
+ * It holds for this open device until UVFIO_DOMAIN_UNSET or close(), also for
+ * vectors that are armed later or again. Vectors that nobody has steered are spread
+ * over all CPUs by the kernel, those of the device's NUMA node first. The INTx line
+ * cannot be steered, because others may share it.
+ *
+ * Errors beyond the common ones: EINVAL, not such an index, or the vectors are not
+ * there, or @cpus is empty, too long, or has none that is online; EPERM, the calling
+ * thread may not run on one of them; ENOSPC, the CPUs have no room for more vectors.
+ * On failure all vectors stay where they are.
+ */
+struct uvfio_irq_affinity {
+	__u32	argsz;
+	__u32	flags;
+	__u32	index;
+	__u32	start;
+	__u32	count;
+	__u32	size;
+	__u64	cpus[];
+};
+
+#define UVFIO_MAX_CPUS		65536
+
+#define UVFIO_IRQ_SET_AFFINITY	_IO(UVFIO_TYPE, 5)
+
+/**
+ * struct uvfio_irq_timer - argument of UVFIO_IRQ_TIMER
+ * @argsz: size of this struct
+ * @flags: must be 0
+ * @period_ns: nanoseconds, UVFIO_TIMER_MIN_NS to UVFIO_TIMER_MAX_NS; 0: stop
+ *
+ * A tick for devices that have no interrupt and are polled: every @period_ns from
+ * this call on, the eventfd of UVFIO_TIMER_IRQ_INDEX is signalled, which
+ * VFIO_DEVICE_SET_IRQS connects before or after. Each period is one signal, counted
+ * from when the last was due (CLOCK_MONOTONIC), so the sum does not drift; of those
+ * that a stalled CPU could not give, it makes up for a thousand at most. Periods
+ * without an eventfd are not made up for. UVFIO_DOMAIN_UNSET and close() stop it,
+ * a reset of the device does not.
+ *
+ * Errors beyond the common ones: EINVAL, @period_ns is out of range.
+ */
+struct uvfio_irq_timer {
+	__u32	argsz;
+	__u32	flags;
+	__aligned_u64 period_ns;
+};
+
+#define UVFIO_TIMER_MIN_NS	100000ULL		/* 100 microseconds */
+#define UVFIO_TIMER_MAX_NS	86400000000000ULL	/* a day */
+
+/* An interrupt index, after those of <linux/vfio.h>. */
+#define UVFIO_TIMER_IRQ_INDEX	VFIO_PCI_NUM_IRQS
+
+#define UVFIO_IRQ_TIMER		_IO(UVFIO_TYPE, 6)
+
 #endif /* _UAPI_LINUX_UVFIO_H */

@@ -190,8 +190,11 @@ static int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
 #define EVENTFD_TRIGGER \
 	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
 #define NONE_TRIGGER	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
-#define NONE_MASK	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK)
-#define NONE_UNMASK	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK)
+#define BOOL_TRIGGER	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_TRIGGER)
+#define BOOL_MASK	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_MASK)
+#define BOOL_UNMASK	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_UNMASK)
+#define EVENTFD_MASK	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_MASK)
+#define EVENTFD_UNMASK	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK)
 
 TEST_F(irq, arrives)
 {
@@ -420,8 +423,8 @@ TEST_F(irq, bad_arguments_change_nothing)
 	EXPECT_WORKS(0, self->event[0]);
 
 	/* The range */
-	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, VFIO_PCI_NUM_IRQS, 0, two,
-					      1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, UVFIO_TIMER_IRQ_INDEX + 1, 0,
+					      two, 1));
 	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, UINT32_MAX, 0, two, 1));
 	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, count, two, 1));
 	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, index, UINT32_MAX, two, 1));
@@ -468,18 +471,32 @@ TEST_F(irq, bad_arguments_change_nothing)
 				    VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 1,
 				    &yes, 1));
 
-	/* Masking is for INTx, by one */
-	if (index != VFIO_PCI_INTX_IRQ_INDEX) {
-		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 0, 1, NULL,
-					    0));
-		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_UNMASK, index, 0, 1, NULL,
-					    0));
+	/* Masks: of what is there, and by eventfd only the line's */
+	EXPECT_EQ(-EINVAL, uvfio_irq_mask(fd, index, 0, 0));
+	EXPECT_EQ(-EINVAL, uvfio_irq_mask(fd, index, count, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_mask(fd, index, 0, count + 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_mask(fd, other_mode, 0, 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_unmask(fd, other_mode, 0, 1));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, VFIO_IRQ_SET_DATA_BOOL |
+				    VFIO_IRQ_SET_ACTION_MASK, index, 0, 1,
+				    NULL, 0));
+	if (index == VFIO_PCI_INTX_IRQ_INDEX) {
+		EXPECT_EQ(-EBADF, set_irqs(fd, EVENTFD_MASK, index, 0, 1,
+					   &closed, sizeof(int)));
+		EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_MASK, index, 0, 1,
+					    &null, sizeof(int)));
+		EXPECT_EQ(-EBADF, set_irqs(fd, EVENTFD_MASK, index, 0, 1,
+					   two + 1, sizeof(int)));
 	} else {
-		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 0, 0, NULL,
-					    0));
-		EXPECT_EQ(-EINVAL, set_irqs(fd, NONE_MASK, index, 1, 1, NULL,
-					    0));
+		EXPECT_EQ(-EINVAL, set_irqs(fd, EVENTFD_MASK, index, 0, 1,
+					    two, sizeof(int)));
 	}
+
+	/* Loopback: of a mode that is in use */
+	EXPECT_EQ(-EINVAL, uvfio_irq_trigger(fd, index, 0, count + 1));
+	EXPECT_EQ(-EINVAL, uvfio_irq_trigger(fd, other_mode, 0, 1));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, BOOL_TRIGGER, index, 0, 1, NULL, 0));
+	EXPECT_EQ(-EINVAL, set_irqs(fd, BOOL_TRIGGER, index, 0, 0, &yes, 1));
 
 	/* One mode at a time; what is not in use can be torn down, though. */
 	EXPECT_EQ(-EINVAL, uvfio_irq_eventfds(fd, other_mode, 0, two, 1));
@@ -713,12 +730,12 @@ TEST_F(intx, can_be_masked)
 
 	for (i = 0; i < 2; i++) {
 		/* Once or twice is the same. */
-		EXPECT_EQ(0, set_irqs(self->dev.fd, NONE_MASK,
-				      VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, 0));
+		EXPECT_EQ(0, uvfio_irq_mask(self->dev.fd,
+					    VFIO_PCI_INTX_IRQ_INDEX, 0, 1));
 		if (i)
-			EXPECT_EQ(0, set_irqs(self->dev.fd, NONE_MASK,
-					      VFIO_PCI_INTX_IRQ_INDEX, 0, 1,
-					      NULL, 0));
+			EXPECT_EQ(0, uvfio_irq_mask(self->dev.fd,
+						    VFIO_PCI_INTX_IRQ_INDEX, 0,
+						    1));
 		edu_write(&self->edu, EDU_IRQ_RAISE, 1);
 		EXPECT_FALSE(event_wait(self->event, QUIET_MS));
 		EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
@@ -928,11 +945,12 @@ TEST_F(msix, survives_reset)
 static const struct {
 	enum which which;
 	unsigned int intx, msi, msix;
+	bool pcie;
 } counts[] = {
-	{ NVME, 1, 0, 65 },
-	{ EDU, 1, 1, 0 },
-	{ E1000E, 1, 1, 5 },
-	{ TESTDEV, 0, 0, 0 },
+	{ NVME, 1, 0, 65, true },
+	{ EDU, 1, 1, 0, false },
+	{ E1000E, 1, 1, 5, true },
+	{ TESTDEV, 0, 0, 0, false },
 };
 
 FIXTURE(info)
@@ -971,7 +989,12 @@ TEST_F(info, tells_modes_and_counts)
 			  uvfio_irq_count(fd, VFIO_PCI_MSI_IRQ_INDEX));
 		EXPECT_EQ((int)counts[i].msix,
 			  uvfio_irq_count(fd, VFIO_PCI_MSIX_IRQ_INDEX));
-		EXPECT_EQ(-EINVAL, uvfio_irq_count(fd, VFIO_PCI_NUM_IRQS));
+		EXPECT_EQ(counts[i].pcie ? 1 : -EINVAL,
+			  uvfio_irq_count(fd, VFIO_PCI_ERR_IRQ_INDEX));
+		EXPECT_EQ(1, uvfio_irq_count(fd, VFIO_PCI_REQ_IRQ_INDEX));
+		EXPECT_EQ(1, uvfio_irq_count(fd, UVFIO_TIMER_IRQ_INDEX));
+		EXPECT_EQ(-EINVAL,
+			  uvfio_irq_count(fd, UVFIO_TIMER_IRQ_INDEX + 1));
 		EXPECT_EQ(-EINVAL, uvfio_irq_count(fd, UINT32_MAX));
 		/* A mode that is not there cannot be armed. */
 		if (!counts[i].intx)

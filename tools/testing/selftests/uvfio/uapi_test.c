@@ -27,6 +27,8 @@
 
 /* The layout is the same for 32 and 64 bit. */
 static_assert(sizeof(struct uvfio_domain_set) == 12, "");
+static_assert(offsetof(struct uvfio_irq_affinity, cpus) == 24, "");
+static_assert(sizeof(struct uvfio_irq_timer) == 16, "");
 static_assert(sizeof(struct vfio_region_info) == 32, "");
 static_assert(sizeof(struct vfio_irq_info) == 16, "");
 static_assert(sizeof(struct vfio_irq_set) == 20, "");
@@ -49,6 +51,8 @@ union argument {
 	struct vfio_iommu_type1_dma_map map;
 	struct vfio_iommu_type1_dma_unmap unmap;
 	struct uvfio_domain_set domain;
+	struct uvfio_irq_affinity affinity;
+	struct uvfio_irq_timer timer;
 };
 
 /* What a row's functions work on. */
@@ -154,6 +158,21 @@ static void undo_domain(struct target *target)
 	uvfio_attach(target->device, target->domain);
 }
 
+static void fill_affinity(union argument *arg, struct target *target)
+{
+	(void)target;
+	arg->affinity.index = VFIO_PCI_MSIX_IRQ_INDEX;
+	arg->affinity.count = 1;
+	arg->affinity.size = sizeof(arg->affinity.cpus[0]);
+	arg->affinity.cpus[0] = 1;
+}
+
+static void fill_timer(union argument *arg, struct target *target)
+{
+	(void)target;
+	arg->timer.period_ns = UVFIO_TIMER_MIN_NS;
+}
+
 #define CALL(call)	.name = #call, .number = call
 
 #define DEVICE_INFO \
@@ -197,6 +216,13 @@ static const struct call calls[] = {
 		.least = 28, .size = 28,
 		.flags_in = VFIO_DEVICE_IOEVENTFD_SIZE_MASK,
 		.fill = fill_ioeventfd, .undo = undo_ioeventfd,
+	}, {
+		/* With the one word of CPUs. */
+		CALL(UVFIO_IRQ_SET_AFFINITY), .where = ON_DEVICE,
+		.least = 32, .size = 32, .fill = fill_affinity,
+	}, {
+		CALL(UVFIO_IRQ_TIMER), .where = ON_DEVICE,
+		.least = 16, .size = 16, .fill = fill_timer,
 	}, {
 		CALL(VFIO_DEVICE_RESET), .where = ON_DEVICE,
 	}, {
