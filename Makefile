@@ -57,7 +57,7 @@ shell:
 	@tools/setup $(arch)
 	@$(MAKE) -s samples
 	@$(MAKE) -s -C tools/testing/selftests/uvfio ARCH=$(arch)
-	+@tools/testing/vm/run -k $(KERNEL) -d test -i \
+	+@tools/testing/vm/run -k $(KERNEL) -d test -i -m \
 		$$(find $(if $(arch),,build/samples) \
 			build/selftests$(arch:%=-%) -maxdepth 1 -type f \
 			-perm -u+x -printf '-f %p ')

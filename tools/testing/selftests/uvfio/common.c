@@ -40,7 +40,7 @@ static const struct {
 	[NVME]		= { 0x1b36, 0x0010, 0 },
 	[NVME2]		= { 0x1b36, 0x0010, 1 },
 	[EDU]		= { 0x1234, 0x11e8, 0 },
-	[EDU2]		= { 0x1234, 0x11e8, 2 },
+	[EDU2]		= { 0x1234, 0x11e8, 3 },
 	[TESTDEV]	= { 0x1b36, 0x0005, 0 },
 	[E1000E]	= { 0x8086, 0x10d3, 0 },
 	[BRIDGE]	= { 0x1b36, 0x000e, 0 },
@@ -53,7 +53,8 @@ static const struct {
 	[SMALL2]	= { 0x1b36, 0x0005, 2 },
 	[HUGE_IVSHMEM]	= { 0x1af4, 0x1110, 1 },
 	[EDU3]		= { 0x1234, 0x11e8, 1 },
-	[EDU_BYPASS]	= { 0x1234, 0x11e8, 3 },
+	[EDU_NEIGHBOUR]	= { 0x1234, 0x11e8, 2 },
+	[EDU_BYPASS]	= { 0x1234, 0x11e8, 4 },
 };
 
 int write_file(const char *path, const char *text)
@@ -205,6 +206,24 @@ int device_node(const char *bdf, char *node, size_t size)
 int device_give(const char *node, uid_t uid)
 {
 	return chown(node, uid, uid) ? -errno : 0;
+}
+
+int module_load(const char *path, const char *parameters)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_finit_module, fd, parameters, 0))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+int module_unload(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
 /* A driver of the kernel's; false: this kernel does not have it. */

@@ -62,6 +62,7 @@ enum which {
 	SMALL2,
 	HUGE_IVSHMEM,	/* BAR 2 1 GiB of memory */
 	EDU3,		/* on the root bus, too: a group of its own */
+	EDU_NEIGHBOUR,	/* there, too: its interrupt line is EDU's */
 	EDU_BYPASS,	/* the IOMMU does not translate for it: no group */
 };
 
@@ -78,6 +79,8 @@ int device_driver(const char *bdf, char *name, size_t size);
 int device_unbind(const char *bdf);
 int device_bind(const char *bdf, const char *driver);
 int device_give(const char *node, uid_t uid);
+int module_load(const char *path, const char *parameters);
+int module_unload(const char *name);
 bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
 int raw_open(const struct device *dev);

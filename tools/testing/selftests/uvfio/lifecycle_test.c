@@ -36,37 +36,29 @@ static const char *module_path(void)
 	return path ? path : "/lib/uvfio.ko";
 }
 
-static bool module_loaded(void)
+static bool uvfio_loaded(void)
 {
 	return file_exists("/sys/module/uvfio");
 }
 
-static int module_load(const char *parameters)
+static int uvfio_load(const char *parameters)
 {
-	int fd = open(module_path(), O_RDONLY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (syscall(SYS_finit_module, fd, parameters, 0))
-		ret = -errno;
-	close(fd);
-	return ret;
+	return module_load(module_path(), parameters);
 }
 
-static int module_unload(void)
+static int uvfio_unload(void)
 {
-	return syscall(SYS_delete_module, "uvfio", O_NONBLOCK) ? -errno : 0;
+	return module_unload("uvfio");
 }
 
 /* A domain that an unbind took from its user is freed in the background. */
-static int module_unload_soon(void)
+static int uvfio_unload_soon(void)
 {
-	int ret = module_unload(), i;
+	int ret = uvfio_unload(), i;
 
 	for (i = 0; ret == -EWOULDBLOCK && i < 100; i++) {
 		usleep(50000);
-		ret = module_unload();
+		ret = uvfio_unload();
 	}
 	return ret;
 }
@@ -210,8 +202,8 @@ FIXTURE_VARIANT_ADD(life, edu_private)
 
 FIXTURE_SETUP(life)
 {
-	if (!module_loaded())
-		ASSERT_EQ(0, module_load(""));
+	if (!uvfio_loaded())
+		ASSERT_EQ(0, uvfio_load(""));
 	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
@@ -730,17 +722,17 @@ TEST_F(life, module_in_use_cannot_be_unloaded)
 		ASSERT_TRUE(hear(user->hear));
 		if (step == 3)
 			EXPECT_EQ(0, device_unbind(self->dev.bdf));
-		EXPECT_EQ(-EWOULDBLOCK, module_unload()) {
+		EXPECT_EQ(-EWOULDBLOCK, uvfio_unload()) {
 			TH_LOG("step %d", step);
 			kill(user->pid, SIGKILL);
 		}
-		EXPECT_TRUE(module_loaded());
+		EXPECT_TRUE(uvfio_loaded());
 		EXPECT_TRUE(say(user->say));
 	}
 	EXPECT_EQ(0, user_wait(user));
-	EXPECT_EQ(0, module_unload_soon());
-	EXPECT_FALSE(module_loaded());
-	EXPECT_EQ(0, module_load(""));
+	EXPECT_EQ(0, uvfio_unload_soon());
+	EXPECT_FALSE(uvfio_loaded());
+	EXPECT_EQ(0, uvfio_load(""));
 }
 
 /* A page that its owner holds back must not hold back an unbind. */
@@ -896,8 +888,8 @@ FIXTURE(admin)
 
 FIXTURE_SETUP(admin)
 {
-	if (!module_loaded())
-		ASSERT_EQ(0, module_load(""));
+	if (!uvfio_loaded())
+		ASSERT_EQ(0, uvfio_load(""));
 	self->kmsg = kmsg_open();
 	ASSERT_LE(0, self->kmsg);
 }
@@ -905,8 +897,8 @@ FIXTURE_SETUP(admin)
 FIXTURE_TEARDOWN(admin)
 {
 	close(self->kmsg);
-	if (!module_loaded())
-		EXPECT_EQ(0, module_load(""));
+	if (!uvfio_loaded())
+		EXPECT_EQ(0, uvfio_load(""));
 }
 
 /* The disk of a controller that the kernel drives, once it is there. */
@@ -1151,25 +1143,25 @@ TEST_F(admin, ids_parameter_binds)
 		ASSERT_EQ(0, device_find(devices[i], bdf[i]));
 		release_device(bdf[i]);
 	}
-	ASSERT_EQ(0, module_unload_soon());
+	ASSERT_EQ(0, uvfio_unload_soon());
 
 	/* Wrong, it keeps the module out, and the log says what it is. */
-	EXPECT_EQ(-EINVAL, module_load("ids=1234:11e8,nonsense"));
-	EXPECT_FALSE(module_loaded());
+	EXPECT_EQ(-EINVAL, uvfio_load("ids=1234:11e8,nonsense"));
+	EXPECT_FALSE(uvfio_loaded());
 	EXPECT_TRUE(kmsg_has(self->kmsg, "uvfio", "nonsense"));
 	EXPECT_FALSE(file_exists("/dev/uiommu"));
 	EXPECT_FALSE(file_exists("/sys/class/uvfio"));
 	EXPECT_FALSE(driven_by(bdf[0], "uvfio"));
 
-	ASSERT_EQ(0, module_load("ids=1234:11e8,1b36:0005"));
+	ASSERT_EQ(0, uvfio_load("ids=1234:11e8,1b36:0005"));
 	EXPECT_TRUE(driven_by(bdf[0], "uvfio"));
 	EXPECT_TRUE(driven_by(bdf[1], "uvfio"));
 	EXPECT_TRUE(driven_by(bdf[2], "uvfio"));
 	EXPECT_FALSE(driven_by(bdf[3], "uvfio"));
 	EXPECT_EQ(0, read_file(SYSFS_PARAMS "/ids", text, sizeof(text)));
 	EXPECT_STREQ("1234:11e8,1b36:0005", text);
-	ASSERT_EQ(0, module_unload_soon());
-	EXPECT_EQ(0, module_load(""));
+	ASSERT_EQ(0, uvfio_unload_soon());
+	EXPECT_EQ(0, uvfio_load(""));
 	EXPECT_FALSE(driven_by(bdf[0], "uvfio"));
 }
 
@@ -1202,10 +1194,10 @@ TEST_F(admin, lowest_number_is_taken)
 
 	ASSERT_EQ(0, device_find(EDU, bdf[0]));
 	ASSERT_EQ(0, device_find(TESTDEV, bdf[1]));
-	ASSERT_EQ(0, module_unload_soon());
+	ASSERT_EQ(0, uvfio_unload_soon());
 	release_device(bdf[0]);
 	release_device(bdf[1]);
-	ASSERT_EQ(0, module_load(""));
+	ASSERT_EQ(0, uvfio_load(""));
 	ASSERT_EQ(0, device_bind(bdf[0], "uvfio"));
 	ASSERT_EQ(0, device_node(bdf[0], first, sizeof(first)));
 	ASSERT_EQ(0, device_bind(bdf[1], "uvfio"));
@@ -1266,7 +1258,7 @@ TEST_F(admin, unloading_leaves_nothing)
 			USER_EXIT();
 		}
 		EXPECT_EQ(0, user_wait(&user));
-		ASSERT_EQ(0, module_unload_soon());
+		ASSERT_EQ(0, uvfio_unload_soon());
 		EXPECT_FALSE(any_node());
 		EXPECT_FALSE(file_exists("/dev/uiommu"));
 		EXPECT_FALSE(file_exists("/sys/class/uvfio"));
@@ -1279,7 +1271,7 @@ TEST_F(admin, unloading_leaves_nothing)
 			EXPECT_FALSE(raw_bus_master(&dev[i]));
 			close(dev[i].raw);
 		}
-		ASSERT_EQ(0, module_load(""));
+		ASSERT_EQ(0, uvfio_load(""));
 	}
 }
 
