@@ -9,15 +9,13 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 
-#include "e1000e.h"
-#include "edu.h"
+#include "irq.h"
 #include "test.h"
 
 FIXTURE(irq)
 {
 	struct device dev;
-	struct edu edu;
-	void *e1000e;
+	struct interrupter source;
 	int fd;
 	int event[E1000E_VECTORS];
 };
@@ -57,42 +55,9 @@ FIXTURE_VARIANT_ADD(irq, e1000e_msix)
 	.count = E1000E_VECTORS,
 };
 
-/* Attached, registers mapped, nothing pending, nothing armed. */
-static int start(struct device *dev, struct edu *edu, void **e1000e)
-{
-	int ret;
-
-	ret = uvfio_attach(dev->fd, -1);
-	if (ret)
-		return ret;
-	if (!e1000e)
-		return edu_start(edu, dev->fd);
-
-	ret = uvfio_command(dev->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
-			    0);
-	if (ret)
-		return ret;
-	*e1000e = bar_map(dev->fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
-			  E1000E_BAR_SIZE);
-	if (*e1000e == MAP_FAILED) {
-		*e1000e = NULL;
-		return -errno;
-	}
-	e1000e_setup(*e1000e);
-	return 0;
-}
-
 #define START() \
-	start(&self->dev, &self->edu, \
-	      variant->which == E1000E ? &self->e1000e : NULL)
-
-static void stop(struct edu *edu, void **e1000e)
-{
-	edu_stop(edu);
-	if (*e1000e)
-		munmap(*e1000e, E1000E_BAR_SIZE);
-	*e1000e = NULL;
-}
+	interrupter_start(&self->source, variant->which, &self->dev, \
+			  variant->index)
 
 FIXTURE_SETUP(irq)
 {
@@ -111,50 +76,13 @@ FIXTURE_SETUP(irq)
 
 FIXTURE_TEARDOWN(irq)
 {
-	stop(&self->edu, &self->e1000e);
+	interrupter_stop(&self->source);
 	device_close(&self->dev);
 }
 
-/* Make the device interrupt; with a level, until ack(). */
-static void fire(struct edu *edu, void *e1000e, unsigned int vector)
-{
-	if (e1000e)
-		e1000e_write(e1000e, E1000E_ICS, E1000E_CAUSE(vector));
-	else
-		edu_write(edu, EDU_IRQ_RAISE, 1);
-}
-
-static void ack(struct edu *edu, void *e1000e)
-{
-	if (!e1000e) {
-		edu_write(edu, EDU_IRQ_ACK, edu_read(edu, EDU_IRQ_STATUS));
-		return;
-	}
-	e1000e_setup(e1000e);
-	usleep(E1000E_SETTLE_US);
-}
-
-/* Serve the device and let the line fire again. */
-static int finish(int fd, unsigned int index, struct edu *edu, void *e1000e)
-{
-	ack(edu, e1000e);
-	return index == VFIO_PCI_INTX_IRQ_INDEX ? uvfio_intx_unmask(fd) : 0;
-}
-
-#define FIRE(vector)	fire(&self->edu, self->e1000e, vector)
-#define ACK()		ack(&self->edu, self->e1000e)
-#define FINISH() \
-	finish(self->fd, variant->index, &self->edu, self->e1000e)
-
-/* How many more come until it is quiet. */
-static int drain(int event)
-{
-	int count = 0;
-
-	while (event_wait(event, QUIET_MS))
-		count++;
-	return count;
-}
+#define FIRE(vector)	irq_fire(&self->source, vector)
+#define ACK()		irq_ack(&self->source)
+#define FINISH()	irq_finish(&self->source)
 
 /* Fires, arrives, once but for e1000e's repetitions, and can do so again. */
 #define EXPECT_WORKS(vector, event) \
@@ -163,38 +91,9 @@ static int drain(int event)
 		FIRE(vector); \
 		EXPECT_TRUE(event_wait(__event, WAIT_MS)); \
 		EXPECT_EQ(0, FINISH()); \
-		__more = drain(__event); \
+		__more = event_drain(__event); \
 		EXPECT_EQ(0, variant->which == E1000E ? 0 : __more); \
 	} while (0)
-
-/* SET_IRQS as it is, with whatever the caller wants in it; 0 or -errno. */
-static int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
-		    uint32_t count, const void *data, size_t size)
-{
-	union {
-		struct vfio_irq_set set;
-		uint8_t bytes[256];
-	} arg;
-
-	memset(&arg, 0, sizeof(arg));
-	arg.set.argsz = sizeof(arg.set) + size;
-	arg.set.flags = flags;
-	arg.set.index = index;
-	arg.set.start = start;
-	arg.set.count = count;
-	if (size)
-		memcpy(arg.bytes + sizeof(arg.set), data, size);
-	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &arg) ? -errno : 0;
-}
-
-#define EVENTFD_TRIGGER \
-	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER)
-#define NONE_TRIGGER	(VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
-#define BOOL_TRIGGER	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_TRIGGER)
-#define BOOL_MASK	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_MASK)
-#define BOOL_UNMASK	(VFIO_IRQ_SET_DATA_BOOL | VFIO_IRQ_SET_ACTION_UNMASK)
-#define EVENTFD_MASK	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_MASK)
-#define EVENTFD_UNMASK	(VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK)
 
 TEST_F(irq, arrives)
 {
@@ -283,7 +182,7 @@ TEST_F(irq, eventfd_can_be_disconnected)
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, last,
 					&self->event[last], 1));
 	/* What fired meanwhile may come now: MSI-X keeps it pending. */
-	drain(self->event[last]);
+	event_drain(self->event[last]);
 	EXPECT_WORKS(last, self->event[last]);
 }
 
@@ -392,7 +291,7 @@ TEST_F(irq, eventfds_are_given_back)
 		other = event_new();
 		EXPECT_NE(id, event_id(other));
 		close(other);
-		stop(&self->edu, &self->e1000e);
+		interrupter_stop(&self->source);
 		if (i) {
 			device_close(&self->dev);
 		} else {
@@ -516,7 +415,7 @@ TEST_F(irq, detach_disarms)
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					self->event, variant->count));
 	EXPECT_WORKS(0, self->event[0]);
-	stop(&self->edu, &self->e1000e);
+	interrupter_stop(&self->source);
 	ASSERT_EQ(0, uvfio_detach(self->fd));
 	EXPECT_EQ(-EUNATCH, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					       self->event, 1));
@@ -535,7 +434,7 @@ TEST_F(irq, close_disarms)
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					self->event, variant->count));
 	EXPECT_WORKS(0, self->event[0]);
-	stop(&self->edu, &self->e1000e);
+	interrupter_stop(&self->source);
 	device_close(&self->dev);
 	ASSERT_EQ(0, device_open(&self->dev));
 	self->fd = self->dev.fd;
@@ -582,9 +481,9 @@ TEST_F(irq, modes_can_follow_each_other)
 							self->event, 1));
 			FIRE(0);
 			EXPECT_TRUE(event_wait(self->event[0], WAIT_MS));
-			EXPECT_EQ(0, finish(self->fd, modes[i], &self->edu,
-					    self->e1000e));
-			drain(self->event[0]);
+			self->source.index = modes[i];
+			EXPECT_EQ(0, FINISH());
+			event_drain(self->event[0]);
 			ASSERT_EQ(0, uvfio_irq_disable(self->fd, modes[i]));
 		}
 	}
@@ -593,10 +492,7 @@ TEST_F(irq, modes_can_follow_each_other)
 
 struct firing {
 	pthread_t thread;
-	struct edu *edu;
-	void *e1000e;
-	int fd;
-	unsigned int index;
+	struct interrupter *source;
 	bool end;
 };
 
@@ -605,9 +501,9 @@ static void *fire_on(void *data)
 	struct firing *firing = data;
 
 	while (!__atomic_load_n(&firing->end, __ATOMIC_ACQUIRE)) {
-		fire(firing->edu, firing->e1000e, 0);
+		irq_fire(firing->source, 0);
 		/* Not armed in between: refused, and no matter. */
-		finish(firing->fd, firing->index, firing->edu, firing->e1000e);
+		irq_finish(firing->source);
 	}
 	return NULL;
 }
@@ -620,10 +516,7 @@ TEST_F(irq, rearming_while_it_fires)
 {
 	uint8_t *page = dma_alloc(PAGE_SIZE);
 	struct firing firing = {
-		.edu = &self->edu,
-		.e1000e = self->e1000e,
-		.fd = self->fd,
-		.index = variant->index,
+		.source = &self->source,
 	};
 	int i, none = -1;
 	bool changes;
@@ -665,7 +558,7 @@ TEST_F(irq, rearming_while_it_fires)
 	__atomic_store_n(&firing.end, true, __ATOMIC_RELEASE);
 	ASSERT_EQ(0, pthread_join(firing.thread, NULL));
 	EXPECT_EQ(0, FINISH());
-	drain(self->event[0]);
+	event_drain(self->event[0]);
 	EXPECT_WORKS(0, self->event[0]);
 	EXPECT_TRUE(is_filled(page, 0xa5, PAGE_SIZE));
 	dma_free(page, PAGE_SIZE);
@@ -801,7 +694,7 @@ TEST_F(intx, pending_at_close_is_quiet)
 FIXTURE(msix)
 {
 	struct device dev;
-	void *e1000e;
+	struct interrupter source;
 	int event[E1000E_VECTORS];
 };
 
@@ -812,7 +705,8 @@ FIXTURE_SETUP(msix)
 	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open(&self->dev));
-	ASSERT_EQ(0, start(&self->dev, NULL, &self->e1000e));
+	ASSERT_EQ(0, interrupter_start(&self->source, E1000E, &self->dev,
+				       VFIO_PCI_MSIX_IRQ_INDEX));
 	for (i = 0; i < E1000E_VECTORS; i++) {
 		self->event[i] = event_new();
 		ASSERT_LE(0, self->event[i]);
@@ -821,20 +715,19 @@ FIXTURE_SETUP(msix)
 
 FIXTURE_TEARDOWN(msix)
 {
-	if (self->e1000e)
-		munmap(self->e1000e, E1000E_BAR_SIZE);
+	interrupter_stop(&self->source);
 	device_close(&self->dev);
 }
 
-static bool vector_works(void *e1000e, unsigned int vector, int event,
-			 int timeout_ms)
+static bool vector_works(struct interrupter *source, unsigned int vector,
+			 int event, int timeout_ms)
 {
 	bool works;
 
-	fire(NULL, e1000e, vector);
+	irq_fire(source, vector);
 	works = event_wait(event, timeout_ms);
-	ack(NULL, e1000e);
-	drain(event);
+	irq_ack(source);
+	event_drain(event);
 	return works;
 }
 
@@ -846,17 +739,17 @@ TEST_F(msix, vectors_are_enabled_by_the_first_call)
 
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					0, fds, 3));
-	EXPECT_TRUE(vector_works(self->e1000e, 0, self->event[0], WAIT_MS));
-	EXPECT_FALSE(vector_works(self->e1000e, 1, self->event[1], QUIET_MS));
-	EXPECT_TRUE(vector_works(self->e1000e, 2, self->event[2], WAIT_MS));
+	EXPECT_TRUE(vector_works(&self->source, 0, self->event[0], WAIT_MS));
+	EXPECT_FALSE(vector_works(&self->source, 1, self->event[1], QUIET_MS));
+	EXPECT_TRUE(vector_works(&self->source, 2, self->event[2], WAIT_MS));
 
 	/* Within those, later calls may do as they like. */
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					1, &self->event[1], 1));
 	/* What fired in vain is pending in MSI-X. */
-	drain(self->event[1]);
+	event_drain(self->event[1]);
 	for (i = 0; i < 3; i++)
-		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+		EXPECT_TRUE(vector_works(&self->source, i, self->event[i],
 					 WAIT_MS));
 
 	/* Beyond them, not: and nothing has changed by trying. */
@@ -867,7 +760,7 @@ TEST_F(msix, vectors_are_enabled_by_the_first_call)
 					      VFIO_PCI_MSIX_IRQ_INDEX, 2,
 					      &self->event[3], 2));
 	for (i = 0; i < 3; i++)
-		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+		EXPECT_TRUE(vector_works(&self->source, i, self->event[i],
 					 WAIT_MS));
 	EXPECT_FALSE(event_wait(self->event[3], QUIET_MS));
 
@@ -875,14 +768,14 @@ TEST_F(msix, vectors_are_enabled_by_the_first_call)
 	ASSERT_EQ(0, uvfio_irq_disable(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX));
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					4, &self->event[4], 1));
-	EXPECT_TRUE(vector_works(self->e1000e, 4, self->event[4], WAIT_MS));
-	EXPECT_FALSE(vector_works(self->e1000e, 3, self->event[3], QUIET_MS));
+	EXPECT_TRUE(vector_works(&self->source, 4, self->event[4], WAIT_MS));
+	EXPECT_FALSE(vector_works(&self->source, 3, self->event[3], QUIET_MS));
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					0, self->event, E1000E_VECTORS));
 	/* What fired in vain is pending in MSI-X. */
-	drain(self->event[3]);
+	event_drain(self->event[3]);
 	for (i = 0; i < E1000E_VECTORS; i++)
-		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[i],
+		EXPECT_TRUE(vector_works(&self->source, i, self->event[i],
 					 WAIT_MS));
 }
 
@@ -895,14 +788,14 @@ TEST_F(msix, vectors_can_share_an_eventfd)
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					0, fds, 3));
 	for (i = 0; i < 3; i++)
-		EXPECT_TRUE(vector_works(self->e1000e, i, self->event[0],
+		EXPECT_TRUE(vector_works(&self->source, i, self->event[0],
 					 WAIT_MS));
 	fds[1] = -1;
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					0, fds, 3));
-	EXPECT_TRUE(vector_works(self->e1000e, 0, self->event[0], WAIT_MS));
-	EXPECT_FALSE(vector_works(self->e1000e, 1, self->event[0], QUIET_MS));
-	EXPECT_TRUE(vector_works(self->e1000e, 2, self->event[0], WAIT_MS));
+	EXPECT_TRUE(vector_works(&self->source, 0, self->event[0], WAIT_MS));
+	EXPECT_FALSE(vector_works(&self->source, 1, self->event[0], QUIET_MS));
+	EXPECT_TRUE(vector_works(&self->source, 2, self->event[0], WAIT_MS));
 }
 
 /* With memory decoding off the table is still set up right. */
@@ -915,14 +808,14 @@ TEST_F(msix, can_be_armed_with_decoding_off)
 					0, self->event, E1000E_VECTORS));
 	/* It is off still. */
 	EXPECT_FALSE(raw_read16(&self->dev, PCI_COMMAND) & PCI_COMMAND_MEMORY);
-	EXPECT_TRUE(read_faults(self->e1000e, &value));
+	EXPECT_TRUE(read_faults(self->source.e1000e, &value));
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
-	EXPECT_TRUE(vector_works(self->e1000e, 3, self->event[3], WAIT_MS));
+	EXPECT_TRUE(vector_works(&self->source, 3, self->event[3], WAIT_MS));
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
 	ASSERT_EQ(0, uvfio_irq_disable(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX));
 	EXPECT_FALSE(raw_read16(&self->dev, PCI_COMMAND) & PCI_COMMAND_MEMORY);
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
-	EXPECT_FALSE(vector_works(self->e1000e, 3, self->event[3], QUIET_MS));
+	EXPECT_FALSE(vector_works(&self->source, 3, self->event[3], QUIET_MS));
 }
 
 /* A reset does not disarm: the kernel sets the vectors up again. */
@@ -930,14 +823,14 @@ TEST_F(msix, survives_reset)
 {
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX,
 					0, self->event, E1000E_VECTORS));
-	EXPECT_TRUE(vector_works(self->e1000e, 1, self->event[1], WAIT_MS));
+	EXPECT_TRUE(vector_works(&self->source, 1, self->event[1], WAIT_MS));
 	ASSERT_EQ(0, uvfio_reset(self->dev.fd));
 	/* The rest of the device is for its driver to set up. */
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY |
 				   PCI_COMMAND_MASTER, 0));
-	e1000e_write(self->e1000e, E1000E_IVAR, E1000E_IVAR_ALL);
-	e1000e_write(self->e1000e, E1000E_IMS, E1000E_CAUSES);
-	EXPECT_TRUE(vector_works(self->e1000e, 1, self->event[1], WAIT_MS));
+	e1000e_write(self->source.e1000e, E1000E_IVAR, E1000E_IVAR_ALL);
+	e1000e_write(self->source.e1000e, E1000E_IMS, E1000E_CAUSES);
+	EXPECT_TRUE(vector_works(&self->source, 1, self->event[1], WAIT_MS));
 }
 
 /* What the devices say they have, for the modes they lack, too. */

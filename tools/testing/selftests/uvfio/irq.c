@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices that interrupt when they are told to; see irq.h.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "irq.h"
+
+int interrupter_start(struct interrupter *self, enum which which,
+		      const struct device *dev, unsigned int index)
+{
+	int ret;
+
+	self->fd = dev->fd;
+	self->index = index;
+	ret = uvfio_attach(self->fd, -1);
+	if (ret)
+		return ret;
+	if (which != E1000E)
+		return edu_start(&self->edu, self->fd);
+
+	ret = uvfio_command(self->fd, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+			    0);
+	if (ret)
+		return ret;
+	self->e1000e = bar_map(self->fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
+			       E1000E_BAR_SIZE);
+	if (self->e1000e == MAP_FAILED) {
+		self->e1000e = NULL;
+		return -errno;
+	}
+	e1000e_setup(self->e1000e);
+	return 0;
+}
+
+void interrupter_stop(struct interrupter *self)
+{
+	edu_stop(&self->edu);
+	if (self->e1000e)
+		munmap(self->e1000e, E1000E_BAR_SIZE);
+	self->e1000e = NULL;
+}
+
+void irq_fire(struct interrupter *self, unsigned int vector)
+{
+	if (self->e1000e)
+		e1000e_write(self->e1000e, E1000E_ICS, E1000E_CAUSE(vector));
+	else
+		edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+}
+
+void irq_ack(struct interrupter *self)
+{
+	if (!self->e1000e) {
+		edu_write(&self->edu, EDU_IRQ_ACK,
+			  edu_read(&self->edu, EDU_IRQ_STATUS));
+		return;
+	}
+	e1000e_setup(self->e1000e);
+	usleep(E1000E_SETTLE_US);
+}
+
+int irq_finish(struct interrupter *self)
+{
+	irq_ack(self);
+	return self->index == VFIO_PCI_INTX_IRQ_INDEX ?
+		uvfio_intx_unmask(self->fd) : 0;
+}
+
+int event_drain(int event)
+{
+	int count = 0;
+
+	while (event_wait(event, QUIET_MS))
+		count++;
+	return count;
+}
+
+int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
+	     uint32_t count, const void *data, size_t size)
+{
+	union {
+		struct vfio_irq_set set;
+		uint8_t bytes[256];
+	} arg;
+
+	memset(&arg, 0, sizeof(arg));
+	arg.set.argsz = sizeof(arg.set) + size;
+	arg.set.flags = flags;
+	arg.set.index = index;
+	arg.set.start = start;
+	arg.set.count = count;
+	if (size)
+		memcpy(arg.bytes + sizeof(arg.set), data, size);
+	return ioctl(fd, VFIO_DEVICE_SET_IRQS, &arg) ? -errno : 0;
+}
