@@ -47,10 +47,13 @@ void interrupter_stop(struct interrupter *self)
 
 void irq_fire(struct interrupter *self, unsigned int vector)
 {
-	if (self->e1000e)
-		e1000e_write(self->e1000e, E1000E_ICS, E1000E_CAUSE(vector));
-	else
+	if (!self->e1000e) {
 		edu_write(&self->edu, EDU_IRQ_RAISE, 1);
+		return;
+	}
+	/* An MSI-X interrupt disables its cause. */
+	e1000e_write(self->e1000e, E1000E_IMS, E1000E_CAUSE(vector));
+	e1000e_write(self->e1000e, E1000E_ICS, E1000E_CAUSE(vector));
 }
 
 void irq_ack(struct interrupter *self)
