@@ -509,7 +509,7 @@ long process_status(const char *field)
 	return process_status_of(getpid(), field);
 }
 
-static bool fdinfo_find(int fd, const char *key, char *value, size_t size)
+bool fdinfo_find(int fd, const char *key, char *value, size_t size)
 {
 	char path[64];
 

@@ -119,6 +119,7 @@ bool kmsg_has(int kmsg, const char *first, const char *second);
 
 long process_status_of(pid_t pid, const char *field);
 long process_status(const char *field);
+bool fdinfo_find(int fd, const char *key, char *value, size_t size);
 long long fdinfo_number(int fd, const char *key);
 bool fdinfo_is(int fd, const char *key, const char *value);
 bool fdinfo_becomes(int fd, const char *key, long long value);
