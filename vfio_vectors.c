@@ -5,9 +5,9 @@
  *
  * One mode at a time is in use (udev->irq_index). A vector is requested when it
  * gets its first eventfd. The handler reads the vector's trigger, so an eventfd is
- * replaced by exchanging that pointer; the old one is dropped when
- * synchronize_hardirq() has seen the last handler that may hold it. free_irq() does
- * the same for a vector that goes away.
+ * replaced by exchanging that pointer; the old one is dropped when the last handler
+ * that may hold it is over, which disabling the vector waits for, and so does
+ * synchronize_hardirq() of the line, and free_irq().
  *
  * What a user says of a vector stays with it: its mask until the mode is torn
  * down, its CPUs until the user goes. So does what was counted.
@@ -86,15 +86,15 @@ static int vectors_make(struct uvfio_dev *udev, u32 index, unsigned int start,
 	return 0;
 }
 
-/* What every handler does with an interrupt that is the vector's. */
+/*
+ * What every handler does with an interrupt that is the vector's: one without an
+ * eventfd has no handler, or is off.
+ */
 void uvfio_vector_fire(struct uvfio_vector *vector)
 {
-	struct eventfd_ctx *trigger = READ_ONCE(vector->trigger);
-
 	vector->count++;
 	trace_uvfio_irq(vector);
-	if (trigger)
-		eventfd_signal(trigger);
+	eventfd_signal(READ_ONCE(vector->trigger));
 }
 
 static irqreturn_t msi_handler(int irq, void *data)
@@ -146,6 +146,7 @@ static int msi_request(struct uvfio_vector *vector)
 {
 	unsigned long flags = vector->masked ? IRQF_NO_AUTOEN : 0;
 
+	vector->off = vector->masked;
 	/* Before it is started; without any of these CPUs the kernel chooses. */
 	if (vector->steered)
 		irq_set_affinity(vector->irq, to_cpumask(vector->cpus));
@@ -191,37 +192,20 @@ static void vector_release(struct uvfio_vector *vector)
 		free_irq(vector->irq, vector);
 	kfree(vector->name);
 	vector->name = NULL;
-}
-
-/*
- * Without an eventfd, INTx stays disabled and an MSI-X vector masked. MSI may
- * have no mask; freeing the vector would leave the device sending its message to
- * address 0, which is a DMA into the user's memory. So that one stays requested,
- * and the handler drops what comes.
- */
-static void vector_disconnect(struct uvfio_vector *vector)
-{
-	if (vector->index != VFIO_PCI_MSI_IRQ_INDEX) {
-		vector_release(vector);
-		return;
-	}
-	bypass_stop(vector);
-	synchronize_hardirq(vector->irq);
+	vector->off = false;
 }
 
 /*
  * In the device at once and not when it interrupts the next time: then its memory
  * may not be decoded any more. What it sends meanwhile stays pending, in the device
- * or, where that cannot mask, in the kernel.
+ * or, where that cannot mask or has sent it already, in the kernel.
  */
-static void vector_mask(struct uvfio_vector *vector, bool masked)
+static void vector_set_off(struct uvfio_vector *vector, bool off)
 {
-	if (vector->masked == masked)
+	if (vector->off == off)
 		return;
-	vector->masked = masked;
-	if (!vector->name)
-		return;
-	if (masked) {
+	vector->off = off;
+	if (off) {
 		irq_set_status_flags(vector->irq, IRQ_DISABLE_UNLAZY);
 		disable_irq(vector->irq);
 	} else {
@@ -229,20 +213,54 @@ static void vector_mask(struct uvfio_vector *vector, bool masked)
 	}
 }
 
+static void vector_mask(struct uvfio_vector *vector, bool masked)
+{
+	vector->masked = masked;
+	if (vector->name)
+		vector_set_off(vector, masked || !vector->trigger);
+}
+
 /*
  * The device may have reset itself by means of its own and so have forgotten its
- * MSI-X table, of which the user cannot know the contents. Masked, so that the
- * message is not one that is being changed.
+ * MSI-X table, of which the user cannot know the contents.
  */
 static void msix_rewrite(struct uvfio_vector *vector)
 {
-	bool masked = vector->masked;
 	struct msi_msg msg;
 
-	vector_mask(vector, true);
 	get_cached_msi_msg(vector->irq, &msg);
 	pci_write_msi_msg(vector->irq, &msg);
-	vector_mask(vector, masked);
+}
+
+/*
+ * Off while it is done, so that none is lost in between, and off without an
+ * eventfd. To free it instead would lose what is on its way to a CPU, and have a
+ * device without masks send its message to address 0: a DMA into the user's memory.
+ */
+static void msi_exchange(struct uvfio_vector *vector,
+			 struct eventfd_ctx *trigger)
+{
+	bypass_stop(vector);
+	vector_set_off(vector, true);
+	WRITE_ONCE(vector->trigger, trigger);
+	if (!trigger)
+		return;
+
+	if (vector->index == VFIO_PCI_MSIX_IRQ_INDEX)
+		msix_rewrite(vector);
+	vector_set_off(vector, vector->masked);
+	bypass_start(vector);
+}
+
+/* The line is let go without an eventfd: it may be others', too. */
+static void intx_exchange(struct uvfio_vector *vector,
+			  struct eventfd_ctx *trigger)
+{
+	if (!trigger)
+		vector_release(vector);
+	WRITE_ONCE(vector->trigger, trigger);
+	if (trigger)
+		synchronize_hardirq(vector->irq);
 }
 
 /* A vector that is requested gets another eventfd, or none: the old one returns. */
@@ -251,26 +269,16 @@ static struct eventfd_ctx *vector_exchange(struct uvfio_vector *vector,
 {
 	struct eventfd_ctx *old = vector->trigger;
 
-	if (!trigger) {
-		WRITE_ONCE(vector->trigger, NULL);
-		if (old)
-			vector_disconnect(vector);
-		return old;
-	}
-
-	bypass_stop(vector);
-	WRITE_ONCE(vector->trigger, trigger);
-	if (vector->index == VFIO_PCI_MSIX_IRQ_INDEX)
-		msix_rewrite(vector);
-	synchronize_hardirq(vector->irq);
-	if (vector->index != VFIO_PCI_INTX_IRQ_INDEX)
-		bypass_start(vector);
+	if (vector->index == VFIO_PCI_INTX_IRQ_INDEX)
+		intx_exchange(vector, trigger);
+	else
+		msi_exchange(vector, trigger);
 	return old;
 }
 
 /* Modes */
 
-/* The device stops sending before its vectors go: see vector_disconnect(). */
+/* The device stops sending before its vectors go: see msi_exchange(). */
 static void msi_stop(struct pci_dev *pdev)
 {
 	u16 control;
@@ -443,10 +451,8 @@ static int request_fresh(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 
 	while (i--) {
 		vector = vector_find(udev, set->index, set->start + i);
-		if (!triggers[i] || !vector->fresh)
-			continue;
-		WRITE_ONCE(vector->trigger, NULL);
-		vector_disconnect(vector);
+		if (triggers[i] && vector->fresh)
+			vector_exchange(vector, NULL);
 	}
 	return ret;
 }

@@ -133,6 +133,7 @@ struct uvfio_vector {
 	int irq;
 	bool fresh;			/* requested by the call under way */
 	bool masked;			/* by its user; the line is elsewhere */
+	bool off;			/* disabled: it is masked, or not connected */
 	bool bypass;			/* @producer is registered */
 	bool steered;			/* the user gave it @cpus */
 	struct irq_bypass_producer producer;
