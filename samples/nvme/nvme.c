@@ -93,8 +93,8 @@ static void ring(struct nvme *nvme, unsigned int doorbell, unsigned int value)
 		      value);
 }
 
-static void submit(struct nvme *nvme, struct nvme_queue *queue,
-		   const struct nvme_command *command)
+void nvme_submit(struct nvme *nvme, struct nvme_queue *queue,
+		 const struct nvme_command *command)
 {
 	queue->commands[queue->tail] = *command;
 	queue->tail = (queue->tail + 1) % nvme->entries;
@@ -102,9 +102,8 @@ static void submit(struct nvme *nvme, struct nvme_queue *queue,
 	ring(nvme, 2 * queue->id, queue->tail);
 }
 
-/* Take the completions that are there, at most @max, and say so. */
-static unsigned int reap(struct nvme *nvme, struct nvme_queue *queue,
-			 struct nvme_completion *done, unsigned int max)
+unsigned int nvme_reap(struct nvme *nvme, struct nvme_queue *queue,
+		       struct nvme_completion *done, unsigned int max)
 {
 	unsigned int count = 0;
 
@@ -167,7 +166,7 @@ static int wait_completions(struct nvme *nvme, struct nvme_queue *queue,
 		 * Look before sleeping: the interrupt of these completions may
 		 * have been taken together with earlier ones.
 		 */
-		count = reap(nvme, queue, done, max);
+		count = nvme_reap(nvme, queue, done, max);
 		if (count)
 			return count;
 		ret = wait_interrupt(queue, deadline);
@@ -187,14 +186,13 @@ static int check(const struct nvme_completion *done, const char *what)
 	return -EIO;
 }
 
-/* Run one command to its end; nothing else may be in flight on the queue. */
-static int run(struct nvme *nvme, struct nvme_queue *queue,
-	       const struct nvme_command *command, const char *what)
+int nvme_run(struct nvme *nvme, struct nvme_queue *queue,
+	     const struct nvme_command *command, const char *what)
 {
 	struct nvme_completion done;
 	int ret;
 
-	submit(nvme, queue, command);
+	nvme_submit(nvme, queue, command);
 	ret = wait_completions(nvme, queue, &done, 1);
 	if (ret < 0)
 		return fail(ret, what);
@@ -222,7 +220,7 @@ int nvme_read(struct nvme *nvme, uint64_t block, unsigned int buffer)
 	struct nvme_command command =
 		block_command(nvme, NVME_READ, block, buffer);
 
-	return run(nvme, &nvme->io, &command, "read");
+	return nvme_run(nvme, &nvme->io, &command, "read");
 }
 
 int nvme_write(struct nvme *nvme, uint64_t block, unsigned int buffer)
@@ -230,7 +228,7 @@ int nvme_write(struct nvme *nvme, uint64_t block, unsigned int buffer)
 	struct nvme_command command =
 		block_command(nvme, NVME_WRITE, block, buffer);
 
-	return run(nvme, &nvme->io, &command, "write");
+	return nvme_run(nvme, &nvme->io, &command, "write");
 }
 
 int nvme_flush(struct nvme *nvme)
@@ -240,7 +238,7 @@ int nvme_flush(struct nvme *nvme)
 		.namespace = NAMESPACE,
 	};
 
-	return run(nvme, &nvme->io, &command, "flush");
+	return nvme_run(nvme, &nvme->io, &command, "flush");
 }
 
 void nvme_start_read(struct nvme *nvme, uint64_t block, unsigned int buffer)
@@ -248,7 +246,7 @@ void nvme_start_read(struct nvme *nvme, uint64_t block, unsigned int buffer)
 	struct nvme_command command =
 		block_command(nvme, NVME_READ, block, buffer);
 
-	submit(nvme, &nvme->io, &command);
+	nvme_submit(nvme, &nvme->io, &command);
 }
 
 int nvme_wait_reads(struct nvme *nvme, unsigned int *buffers)
@@ -509,7 +507,7 @@ static int read_identity(struct nvme *nvme)
 	uint32_t format;
 	int ret;
 
-	ret = run(nvme, &nvme->admin, &command, "identify the controller");
+	ret = nvme_run(nvme, &nvme->admin, &command, "identify the controller");
 	if (ret)
 		return ret;
 	copy_text(nvme->model, data + NVME_ID_MODEL, NVME_ID_MODEL_LENGTH);
@@ -519,7 +517,7 @@ static int read_identity(struct nvme *nvme)
 
 	command.namespace = NAMESPACE;
 	command.dword10 = NVME_IDENTIFY_NAMESPACE;
-	ret = run(nvme, &nvme->admin, &command, "identify the namespace");
+	ret = nvme_run(nvme, &nvme->admin, &command, "identify the namespace");
 	if (ret)
 		return ret;
 	memcpy(&nvme->blocks, data + NVME_ID_NSZE, sizeof(nvme->blocks));
@@ -560,14 +558,14 @@ static int create_io_queues(struct nvme *nvme)
 	};
 	int ret;
 
-	ret = run(nvme, &nvme->admin, &number, "set the number of queues");
+	ret = nvme_run(nvme, &nvme->admin, &number, "set the number of queues");
 	if (ret)
 		return ret;
-	ret = run(nvme, &nvme->admin, &completions,
+	ret = nvme_run(nvme, &nvme->admin, &completions,
 		  "create the completion queue");
 	if (ret)
 		return ret;
-	return run(nvme, &nvme->admin, &commands, "create the submission queue");
+	return nvme_run(nvme, &nvme->admin, &commands, "create the submission queue");
 }
 
 static void init(struct nvme *nvme, int device)

@@ -175,6 +175,19 @@ int nvme_flush(struct nvme *nvme);
 void nvme_start_read(struct nvme *nvme, uint64_t block, unsigned int buffer);
 int nvme_wait_reads(struct nvme *nvme, unsigned int *buffers);
 
+/*
+ * What these are made of, for whoever adds queues. A command goes into the
+ * submission queue, which must have room; completions that are there come out of
+ * the other one, at most @max; or one command is run to its end, with nothing else
+ * in flight on the queue, and @what is for the message if it fails.
+ */
+void nvme_submit(struct nvme *nvme, struct nvme_queue *queue,
+		 const struct nvme_command *command);
+unsigned int nvme_reap(struct nvme *nvme, struct nvme_queue *queue,
+		       struct nvme_completion *done, unsigned int max);
+int nvme_run(struct nvme *nvme, struct nvme_queue *queue,
+	     const struct nvme_command *command, const char *what);
+
 /* How often the vector of the I/O queue has fired so far. */
 unsigned long long nvme_interrupts(struct nvme *nvme);
 
