@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE
+ * usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE EDU NODE
  *
  * Count the instructions that operations take on one driver and print a line for
  * each: its name, the number per operation, the target, and "x" if the number is
@@ -32,7 +32,6 @@
 
 #define LARGE		0x4000000UL	/* 64 MiB */
 #define LARGE_PAGES	(LARGE / PAGE)
-#define IOVA		0x40000000UL
 
 /* Mappings that make a domain crowded: pages with a hole behind each. */
 #define CROWD		60000
@@ -48,7 +47,6 @@
 #define MAP_A_PAGE	"DMA map, 4 KiB"
 
 #define MAX_ROUNDS	9
-#define MAX_COSTS	4
 #define MAX_FIGURES	64
 
 /* Registers of the NVMe controller's BAR 0 that can be accessed any time. */
@@ -59,47 +57,10 @@ static const struct driver *const drivers[] = {
 	&uvfio_driver, &vfio_pci_driver, &uio_driver,
 };
 
-struct bench {
-	const struct driver *driver;
-	struct device nvme, ivshmem;
-	struct place zero, null;
-	char *memory[MEMORY_KINDS];	/* LARGE bytes of each */
-	char *holding;			/* HOLDING bytes of one kind */
-	uint64_t holding_iova;		/* where it was mapped the last time */
-};
-
 /* A target holds from the kernel of its column on, until one replaces it. */
 static const struct {
 	unsigned int major, minor;
-} kernels[] = { { 6, 1 }, { 6, 12 }, { 7, 2 } };
-
-#define KERNELS		(sizeof(kernels) / sizeof(*kernels))
-
-struct cost {
-	const char *name;
-	double target[KERNELS];	/* the ratio to reach, if any: to vfio-pci, */
-	const char *base;	/* or to the driver's own cost of that name */
-};
-
-struct measurement {
-	/* what a round yields */
-	struct cost costs[MAX_COSTS];
-	struct cost sum;	/* of the first two, if it has a name */
-	unsigned int needs;	/* of the driver */
-	/* before the first round, and after the last; none is no failure */
-	int (*prepare)(struct bench *b, const struct measurement *m);
-	int (*clean_up)(struct bench *b, const struct measurement *m);
-	/* stores costs, each of all @ops, that it repeats or that make it up */
-	int (*round)(struct bench *b, const struct measurement *m,
-		     uint64_t *costs);
-	unsigned int rounds;	/* 0: MAX_ROUNDS */
-	unsigned int ops;
-	/* for it to use */
-	enum { CONFIG, REGISTERS, MEMORY, ZERO, NUL } place;
-	uint64_t offset, iova;
-	size_t len;
-	enum memory memory;
-};
+} kernels[KERNELS] = { { 6, 1 }, { 6, 12 }, { 7, 2 } };
 
 /*
  * One instruction has to be one tick. The best of some tries: interrupts and what
@@ -425,6 +386,26 @@ static const struct measurement measurements[] = {
 	  .round = holding_round, .rounds = 3, .ops = 1,
 	  .memory = THP },
 
+	{ .costs = { { "MSI-X loopback and eventfd read", { 1.00 } } },
+	  .needs = CAN_SET_IRQS, .prepare = arm, .clean_up = disarm,
+	  .round = loopback_round, .ops = 200, .vectors = 1 },
+	{ .costs = { { "NVMe interrupt, until the eventfd has it",
+		       { 1.00 } } },
+	  .needs = CAN_SET_IRQS | CAN_DMA,
+	  .prepare = start_controller, .clean_up = stop_controller,
+	  .round = interrupt_round, .ops = 10, .vectors = 1 },
+	{ .costs = { { "MSI-X arm, 1 vector", { 1.00 } },
+		     { "MSI-X tear down, 1 vector", { 1.00 } } },
+	  .needs = CAN_SET_IRQS, .prepare = make_events,
+	  .round = arm_round, .ops = 10, .vectors = 1 },
+	{ .costs = { { "MSI-X arm, 64 vectors, each", { 1.00 } },
+		     { "MSI-X tear down, 64 vectors, each", { 1.00 } } },
+	  .needs = CAN_SET_IRQS, .prepare = make_events,
+	  .round = arm_round, .ops = 128, .vectors = 64 },
+	{ .costs = { { "INTx fire, read, serve and unmask", { 1.00 } } },
+	  .needs = CAN_SET_IRQS, .prepare = start_edu, .clean_up = stop_edu,
+	  .round = intx_round, .ops = 100 },
+
 	{ .costs = { { "open and attach" },
 		     { "open and attach, without waiting" },
 		     { "close" },
@@ -660,8 +641,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	argv += optind;
-	if (argc - optind != 5)
-		errx(2, "usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE");
+	if (argc - optind != 7)
+		errx(2, "usage: bench [-p OPERATION | -t] DRIVER NVME NODE IVSHMEM NODE EDU NODE");
 	b.driver = find_driver(argv[0]);
 
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
@@ -672,6 +653,7 @@ int main(int argc, char **argv)
 		b.memory[i] = allocate(i, LARGE);
 	open_device(&b, &b.nvme, argv[1], argv[2]);
 	open_device(&b, &b.ivshmem, argv[3], argv[4]);
+	open_device(&b, &b.edu, argv[5], argv[6]);
 	if (b.ivshmem.regions[VFIO_PCI_BAR2_REGION_INDEX].size < LARGE)
 		errx(1, "%s: no BAR 2 of 64 MiB", b.ivshmem.bdf);
 
@@ -684,6 +666,7 @@ int main(int argc, char **argv)
 	else
 		measure_all(&b);
 
+	b.driver->close(&b.edu);
 	b.driver->close(&b.ivshmem);
 	b.driver->close(&b.nvme);
 	return 0;

@@ -14,6 +14,8 @@
 
 #include "bench.h"
 
+#define SHORTEST_INTERRUPT	200	/* and more than the loop below takes */
+
 static int monitor = -1;
 
 /* Nobody's part: in the log, a call of it is where something begins or ends. */
@@ -23,6 +25,26 @@ uint64_t now(void)
 
 	__asm__ __volatile__("rdtsc" : "=a" (low), "=d" (high) :: "memory");
 	return low | (uint64_t)high << 32;
+}
+
+/*
+ * Nor is the waiting in here, which ends when much has gone by between two looks at
+ * the counter. When that is depends on QEMU's threads. So that how much it is does
+ * not, each round is the same: all write somewhere, the second one to @reg.
+ */
+uint64_t ring_and_spin(volatile uint32_t *reg, uint32_t value)
+{
+	volatile uint32_t nowhere, *target = &nowhere;
+	uint64_t first = __builtin_ia32_rdtsc(), last, next = first;
+
+	do {
+		last = next;
+		*target = value;
+		target = reg;
+		reg = &nowhere;
+		next = __builtin_ia32_rdtsc();
+	} while (next - last < SHORTEST_INTERRUPT);
+	return last - first;
 }
 
 static void monitor_open(void)

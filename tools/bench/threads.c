@@ -21,7 +21,6 @@
 #define ROUNDS		9
 #define REPEAT		8	/* so that a round is longer than a time slice */
 #define SIZE		0x4000000UL	/* 64 MiB */
-#define IOVA		0x40000000UL
 
 struct thread {
 	pthread_t id;

@@ -51,7 +51,7 @@ int locate_on_fd(struct device *dev)
 
 const struct driver uvfio_driver = {
 	.name = "uvfio",
-	.can = CAN_OPEN | CAN_PREAD_BAR | CAN_DMA,
+	.can = CAN_OPEN | CAN_PREAD_BAR | CAN_DMA | CAN_SET_IRQS,
 	.open = open_device,
 	.close = close_device,
 	.locate = locate_on_fd,

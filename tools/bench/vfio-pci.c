@@ -54,7 +54,7 @@ static int dma_unmap(struct device *dev, uint64_t iova, size_t len)
 
 const struct driver vfio_pci_driver = {
 	.name = "vfio-pci",
-	.can = CAN_OPEN | CAN_PREAD_BAR | CAN_DMA,
+	.can = CAN_OPEN | CAN_PREAD_BAR | CAN_DMA | CAN_SET_IRQS,
 	.open = open_device,
 	.close = close_device,
 	.locate = locate_on_fd,
