@@ -226,22 +226,28 @@ int module_unload(const char *name)
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
+/* One of the kernel's own, with what it depends on. */
+int module_probe(const char *name)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		execlp("modprobe", "modprobe", name, NULL);
+		_exit(127);
+	}
+	return waitpid(pid, &status, 0) == pid && !status ? 0 : -ENOENT;
+}
+
 /* A driver of the kernel's; false: this kernel does not have it. */
 bool driver_available(const char *module, const char *driver)
 {
 	char path[PATH_MAX];
-	int status;
-	pid_t pid;
 
 	snprintf(path, sizeof(path), PCI_DRIVERS "/%s", driver);
-	if (file_exists(path))
-		return true;
-	pid = fork();
-	if (!pid) {
-		execlp("modprobe", "modprobe", module, NULL);
-		_exit(127);
-	}
-	waitpid(pid, &status, 0);
+	if (!file_exists(path))
+		module_probe(module);
 	return file_exists(path);
 }
 

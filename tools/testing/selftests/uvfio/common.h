@@ -81,6 +81,7 @@ int device_bind(const char *bdf, const char *driver);
 int device_give(const char *node, uid_t uid);
 int module_load(const char *path, const char *parameters);
 int module_unload(const char *name);
+int module_probe(const char *name);
 bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
 int raw_open(const struct device *dev);
