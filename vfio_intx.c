@@ -53,12 +53,14 @@ static bool intx_disable_bit(struct uvfio_dev *udev)
 /* A line without the disable bit, at the interrupt controller. */
 static void intx_line_update(struct uvfio_dev *udev)
 {
-	bool off = intx_silent(udev);
+	bool off;
 
 	lockdep_assert_held(&udev->cmd_lock);
 
-	if (udev->intx_maskable || !udev->intx_armed ||
-	    udev->intx_line_off == off)
+	if (udev->intx_maskable || !udev->intx_armed)
+		return;
+	off = intx_silent(udev);
+	if (off == udev->intx_line_off)
 		return;
 	udev->intx_line_off = off;
 	if (off)

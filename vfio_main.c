@@ -849,6 +849,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	spin_lock_init(&udev->cmd_lock);
 	INIT_LIST_HEAD(&udev->ioeventfds);
 	xa_init(&udev->vectors);
+	INIT_LIST_HEAD(&udev->vectors_in_use);
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;
 	udev->dev.parent = &pdev->dev;

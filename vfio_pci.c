@@ -66,11 +66,11 @@ static u16 decode_on(struct uvfio_dev *udev)
 {
 	u16 command = command_read(udev);
 
-	if (udev->pdev->no_command_memory)
+	if (udev->pdev->no_command_memory || command & PCI_COMMAND_MEMORY)
 		return PCI_COMMAND_MEMORY;
 	bars_restore(udev, command);
 	command_update(udev, 0, PCI_COMMAND_MEMORY);
-	return command & PCI_COMMAND_MEMORY;
+	return 0;
 }
 
 static void decode_as(struct uvfio_dev *udev, u16 before)
@@ -530,8 +530,9 @@ static int set_vectors_in_d0(struct uvfio_dev *udev, u32 index,
 
 	guard(rwsem_write)(&udev->mem_rwsem);
 
-	if (index == VFIO_PCI_MSIX_IRQ_INDEX && udev->num_msix &&
-	    msix_moved(udev))
+	/* Once it is on, the kernel knows where the table is. */
+	if (index == VFIO_PCI_MSIX_IRQ_INDEX && udev->irq_index < 0 &&
+	    udev->num_msix && msix_moved(udev))
 		return -EIO;
 
 	memory = decode_on(udev);
@@ -549,6 +550,9 @@ static int set_vectors(struct uvfio_dev *udev, u32 index, set_vectors_fn set,
 {
 	pci_power_t power = udev->pdev->current_state;
 	int ret;
+
+	if (power == PCI_D0)
+		return set_vectors_in_d0(udev, index, set, cmd);
 
 	power_set(udev, PCI_D0);
 	ret = set_vectors_in_d0(udev, index, set, cmd);

@@ -47,14 +47,11 @@ static struct uvfio_vector *vector_find(struct uvfio_dev *udev, u32 index,
 	return xa_load(&udev->vectors, vector_key(index, nr));
 }
 
-static struct uvfio_vector *vector_make(struct uvfio_dev *udev, u32 index,
-					unsigned int nr)
+static struct uvfio_vector *vector_alloc(struct uvfio_dev *udev, u32 index,
+					 unsigned int nr)
 {
-	struct uvfio_vector *vector = vector_find(udev, index, nr);
+	struct uvfio_vector *vector;
 	int ret;
-
-	if (vector)
-		return vector;
 
 	vector = kzalloc(sizeof(*vector) + cpumask_size(), GFP_KERNEL_ACCOUNT);
 	if (!vector)
@@ -63,6 +60,7 @@ static struct uvfio_vector *vector_make(struct uvfio_dev *udev, u32 index,
 	vector->udev = udev;
 	vector->index = index;
 	vector->nr = nr;
+	INIT_LIST_HEAD(&vector->list);
 	ret = xa_err(xa_store(&udev->vectors, vector_key(index, nr), vector,
 			      GFP_KERNEL_ACCOUNT));
 	if (ret) {
@@ -72,14 +70,27 @@ static struct uvfio_vector *vector_make(struct uvfio_dev *udev, u32 index,
 	return vector;
 }
 
-static int vectors_make(struct uvfio_dev *udev, u32 index, unsigned int start,
+/* For use in the mode that is on; what it has then ends with that. */
+static struct uvfio_vector *vector_use(struct uvfio_dev *udev, u32 index,
+				       unsigned int nr)
+{
+	struct uvfio_vector *vector = vector_find(udev, index, nr);
+
+	if (!vector)
+		vector = vector_alloc(udev, index, nr);
+	if (!IS_ERR(vector) && list_empty(&vector->list))
+		list_add(&vector->list, &udev->vectors_in_use);
+	return vector;
+}
+
+static int vectors_use(struct uvfio_dev *udev, u32 index, unsigned int start,
 			unsigned int count)
 {
 	struct uvfio_vector *vector;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		vector = vector_make(udev, index, start + i);
+		vector = vector_use(udev, index, start + i);
 		if (IS_ERR(vector))
 			return PTR_ERR(vector);
 	}
@@ -90,16 +101,21 @@ static int vectors_make(struct uvfio_dev *udev, u32 index, unsigned int start,
  * What every handler does with an interrupt that is the vector's: one without an
  * eventfd has no handler, or is off.
  */
-void uvfio_vector_fire(struct uvfio_vector *vector)
+static __always_inline void vector_fire(struct uvfio_vector *vector)
 {
 	vector->count++;
 	trace_uvfio_irq(vector);
 	eventfd_signal(READ_ONCE(vector->trigger));
 }
 
+void uvfio_vector_fire(struct uvfio_vector *vector)
+{
+	vector_fire(vector);
+}
+
 static irqreturn_t msi_handler(int irq, void *data)
 {
-	uvfio_vector_fire(data);
+	vector_fire(data);
 	return IRQ_HANDLED;
 }
 
@@ -383,9 +399,8 @@ static int mode_enable(struct uvfio_dev *udev, const struct vfio_irq_set *set,
  */
 void uvfio_vectors_disable(struct uvfio_dev *udev)
 {
+	struct uvfio_vector *vector, *next;
 	int index = udev->irq_index;
-	struct uvfio_vector *vector;
-	unsigned long key;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
@@ -394,14 +409,14 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 
 	if (index == VFIO_PCI_MSI_IRQ_INDEX)
 		msi_stop(udev->pdev);
-	xa_for_each_range(&udev->vectors, key, vector, vector_key(index, 0),
-			  vector_key(index + 1, 0) - 1) {
+	list_for_each_entry_safe(vector, next, &udev->vectors_in_use, list) {
 		if (vector->name)
 			vector_release(vector);
 		if (vector->trigger)
 			eventfd_ctx_put(vector->trigger);
 		vector->trigger = NULL;
 		vector->masked = false;
+		list_del_init(&vector->list);
 	}
 	if (index == VFIO_PCI_INTX_IRQ_INDEX)
 		uvfio_intx_stop(udev);
@@ -434,7 +449,7 @@ static int request_fresh(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 	for (i = 0; i < set->count; i++) {
 		if (!triggers[i])
 			continue;
-		vector = vector_make(udev, set->index, set->start + i);
+		vector = vector_use(udev, set->index, set->start + i);
 		if (IS_ERR(vector)) {
 			ret = PTR_ERR(vector);
 			break;
@@ -525,7 +540,7 @@ int uvfio_vectors_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 	unsigned int i;
 	int ret;
 
-	ret = vectors_make(udev, set->index, set->start, set->count);
+	ret = vectors_use(udev, set->index, set->start, set->count);
 	if (ret)
 		return ret;
 
@@ -619,7 +634,7 @@ int uvfio_vectors_steer(struct uvfio_dev *udev,
 	unsigned int i;
 	int ret;
 
-	ret = vectors_make(udev, arg->index, arg->start, arg->count);
+	ret = vectors_use(udev, arg->index, arg->start, arg->count);
 	if (!ret)
 		ret = vectors_steer(udev, arg, cpus);
 	if (ret)
@@ -645,6 +660,8 @@ void uvfio_vectors_release(struct uvfio_dev *udev)
 	unsigned long key;
 
 	uvfio_vectors_disable(udev);
+	/* Those that were only steered */
+	INIT_LIST_HEAD(&udev->vectors_in_use);
 	xa_for_each(&udev->vectors, key, vector)
 		kfree(vector);
 	xa_destroy(&udev->vectors);

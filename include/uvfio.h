@@ -127,6 +127,7 @@ struct uvfio_vector {
 	struct eventfd_ctx *trigger;	/* ref; NULL: not connected */
 	unsigned long count;		/* of interrupts; its handler's to write */
 	struct uvfio_dev *udev;
+	struct list_head list;		/* uvfio_dev.vectors_in_use */
 	u32 index;			/* VFIO_PCI_*_IRQ_INDEX */
 	unsigned int nr;
 	char *name;			/* NULL: not requested */
@@ -216,6 +217,7 @@ struct uvfio_dev {
 	int irq_index;				/* VFIO_PCI_*_IRQ_INDEX, -1: none */
 	unsigned int num_vectors;		/* that can be used in this mode */
 	struct xarray vectors;			/* struct uvfio_vector */
+	struct list_head vectors_in_use;	/* those that the mode's end is for */
 	struct uvfio_intx_listener *intx_mask_listener, *intx_unmask_listener;
 	struct uvfio_event events[UVFIO_NUM_EVENTS];
 	struct uvfio_timer timer;
