@@ -46,6 +46,7 @@ static const struct {
 	[BRIDGE]	= { 0x1b36, 0x000e, 0 },
 	[IVSHMEM]	= { 0x1af4, 0x1110, 0 },
 	[VIRTIO_RNG]	= { 0x1af4, 0x1044, 0 },
+	[VIRTIO_SERIAL]	= { 0x1af4, 0x1043, 0 },
 	[XHCI]		= { 0x1b36, 0x000d, 0 },
 	[NVME_PF]	= { 0x1b36, 0x0010, 2 },
 	[NVME_VF]	= { 0x1b36, 0x0010, 3 },

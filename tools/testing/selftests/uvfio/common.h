@@ -55,6 +55,7 @@ enum which {
 	BRIDGE,
 	IVSHMEM,	/* BAR 0 smaller than a page, BAR 2 64 MiB of memory */
 	VIRTIO_RNG,
+	VIRTIO_SERIAL,	/* with 2048 MSI-X vectors */
 	XHCI,
 	NVME_PF,	/* has SR-IOV */
 	NVME_VF,	/* not there before vf_create(), see vf.h */

@@ -479,4 +479,106 @@ TEST_F(msix, is_quiet_without_memory_decoding)
 	EXPECT_TRUE(event_wait(self->event[1], WAIT_MS));
 }
 
+/* As many vectors as there can be, of a device that never interrupts here */
+
+#define MOST		2048
+#define SOME		16
+
+FIXTURE(many)
+{
+	struct device dev;
+	int fd;
+	int event[2];
+	bool fixed;
+};
+
+FIXTURE_SETUP(many)
+{
+	struct vfio_irq_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_MSIX_IRQ_INDEX,
+	};
+	int i;
+
+	ASSERT_EQ(0, device_prepare(VIRTIO_SERIAL, &self->dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
+	self->fd = self->dev.fd;
+	ASSERT_EQ(0, ioctl(self->fd, VFIO_DEVICE_GET_IRQ_INFO, &info));
+	ASSERT_EQ(MOST, info.count);
+	self->fixed = info.flags & VFIO_IRQ_INFO_NORESIZE;
+	for (i = 0; i < 2; i++) {
+		self->event[i] = event_new();
+		ASSERT_LE(0, self->event[i]);
+	}
+}
+
+FIXTURE_TEARDOWN(many)
+{
+	device_close(&self->dev);
+}
+
+/* Vector n of @count on eventfd n % 2 */
+static int connect_row(int fd, const int *event, unsigned int start,
+		       unsigned int count)
+{
+	int fds[MOST];
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		fds[i] = event[i % 2];
+	return msix_connect(fd, start, fds, count);
+}
+
+static int trigger(int fd, unsigned int start, unsigned int count)
+{
+	return uvfio_irq_trigger(fd, VFIO_PCI_MSIX_IRQ_INDEX, start, count);
+}
+
+/* The last of them, and what that costs: itself and vector 0, or all. */
+TEST_F(many, the_last_can_be_used_alone)
+{
+	ASSERT_EQ(0, msix_connect(self->fd, MOST - 1, self->event, 1));
+	EXPECT_EQ(self->fixed ? MOST : 2, irqs_allocated(&self->dev));
+	EXPECT_EQ(0, trigger(self->fd, MOST - 1, 1));
+	EXPECT_EQ(1, event_take(self->event[0]));
+	EXPECT_EQ(-EINVAL, msix_connect(self->fd, MOST, self->event, 1));
+	ASSERT_EQ(0, msix_connect(self->fd, 1000, self->event, 1));
+	EXPECT_EQ(self->fixed ? MOST : 3, irqs_allocated(&self->dev));
+	EXPECT_EQ(0, trigger(self->fd, 0, MOST));
+	EXPECT_EQ(2, event_take(self->event[0]));
+	ASSERT_EQ(0, uvfio_irq_disable(self->fd, VFIO_PCI_MSIX_IRQ_INDEX));
+	EXPECT_EQ(0, irqs_allocated(&self->dev));
+}
+
+/* The machine may have fewer: then those that are there stay as they are. */
+TEST_F(many, all_or_none)
+{
+	unsigned int all = SOME;
+	int ret;
+
+	ASSERT_EQ(0, connect_row(self->fd, self->event, 0, SOME));
+	if (self->fixed) {
+		EXPECT_EQ(-EINVAL, connect_row(self->fd, self->event, 0, MOST));
+		ASSERT_EQ(0, uvfio_irq_disable(self->fd,
+					       VFIO_PCI_MSIX_IRQ_INDEX));
+		all = 0;
+	}
+	ret = connect_row(self->fd, self->event, 0, MOST);
+	if (!ret)
+		all = MOST;
+	else
+		EXPECT_EQ(-ENOSPC, ret);
+	EXPECT_EQ(all ? 0 : -EINVAL, trigger(self->fd, 0, all ?: 1));
+	EXPECT_EQ(all / 2, event_take(self->event[0]));
+	EXPECT_EQ(all / 2, event_take(self->event[1]));
+
+	ASSERT_EQ(0, uvfio_irq_disable(self->fd, VFIO_PCI_MSIX_IRQ_INDEX));
+	EXPECT_EQ(0, irqs_allocated(&self->dev));
+	ASSERT_EQ(0, connect_row(self->fd, self->event, 0, SOME));
+	EXPECT_EQ(0, trigger(self->fd, 0, SOME));
+	EXPECT_EQ(SOME / 2, event_take(self->event[1]));
+	TH_LOG("all %d vectors: %s", MOST, ret ? "no room" : "armed");
+}
+
 TEST_HARNESS_MAIN
