@@ -101,21 +101,28 @@ static int vectors_use(struct uvfio_dev *udev, u32 index, unsigned int start,
  * What every handler does with an interrupt that is the vector's: one without an
  * eventfd has no handler, or is off.
  */
-static __always_inline void vector_fire(struct uvfio_vector *vector)
+void uvfio_vector_fire(struct uvfio_vector *vector)
 {
 	vector->count++;
 	trace_uvfio_irq(vector);
 	eventfd_signal(READ_ONCE(vector->trigger));
 }
 
-void uvfio_vector_fire(struct uvfio_vector *vector)
+static noinline irqreturn_t msi_handler_traced(struct uvfio_vector *vector)
 {
-	vector_fire(vector);
+	uvfio_vector_fire(vector);
+	return IRQ_HANDLED;
 }
 
+/* The same, with nothing kept for a tracepoint that is off. */
 static irqreturn_t msi_handler(int irq, void *data)
 {
-	vector_fire(data);
+	struct uvfio_vector *vector = data;
+
+	if (trace_uvfio_irq_enabled())
+		return msi_handler_traced(vector);
+	vector->count++;
+	eventfd_signal(READ_ONCE(vector->trigger));
 	return IRQ_HANDLED;
 }
 
@@ -163,6 +170,13 @@ static int msi_request(struct uvfio_vector *vector)
 	unsigned long flags = vector->masked ? IRQF_NO_AUTOEN : 0;
 
 	vector->off = vector->masked;
+	/*
+	 * To be masked in the device at once and not when it interrupts the next
+	 * time: then its memory may not be decoded any more. And it is not one to
+	 * be watched for being nobody's: it always is the user's.
+	 */
+	irq_set_status_flags(vector->irq,
+			     IRQ_DISABLE_UNLAZY | IRQ_IS_POLLED);
 	/* Before it is started; without any of these CPUs the kernel chooses. */
 	if (vector->steered)
 		irq_set_affinity(vector->irq, to_cpumask(vector->cpus));
@@ -212,21 +226,18 @@ static void vector_release(struct uvfio_vector *vector)
 }
 
 /*
- * In the device at once and not when it interrupts the next time: then its memory
- * may not be decoded any more. What it sends meanwhile stays pending, in the device
- * or, where that cannot mask or has sent it already, in the kernel.
+ * What it sends meanwhile stays pending, in the device or, where that cannot mask
+ * or has sent it already, in the kernel.
  */
 static void vector_set_off(struct uvfio_vector *vector, bool off)
 {
 	if (vector->off == off)
 		return;
 	vector->off = off;
-	if (off) {
-		irq_set_status_flags(vector->irq, IRQ_DISABLE_UNLAZY);
+	if (off)
 		disable_irq(vector->irq);
-	} else {
+	else
 		enable_irq(vector->irq);
-	}
 }
 
 static void vector_mask(struct uvfio_vector *vector, bool masked)
@@ -359,6 +370,13 @@ static void vectors_free(struct pci_dev *pdev)
 	pdev->dev_flags = flags;
 }
 
+/* Where the INTx disable bit is one of MSI, too, it depends on the mode. */
+static void msi_toggled(struct uvfio_dev *udev)
+{
+	if (udev->pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
+		uvfio_intx_update(udev);
+}
+
 /* Where one can be added at any time: those from 0 that are used, 0 in any case. */
 static unsigned int vectors_at_first(const struct vfio_irq_set *set,
 				     struct eventfd_ctx **triggers)
@@ -389,7 +407,7 @@ static int mode_enable(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 
 	udev->num_vectors = dynamic ? udev->num_msix : count;
 	udev->irq_index = set->index;
-	uvfio_intx_update(udev);
+	msi_toggled(udev);
 	return 0;
 }
 
@@ -422,7 +440,7 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 		uvfio_intx_stop(udev);
 	udev->num_vectors = 0;
 	udev->irq_index = -1;
-	uvfio_intx_update(udev);
+	msi_toggled(udev);
 	if (index != VFIO_PCI_INTX_IRQ_INDEX)
 		vectors_free(udev->pdev);
 }
