@@ -3,6 +3,8 @@
  * Devices that interrupt when they are told to; see irq.h.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -81,6 +83,68 @@ int event_drain(int event)
 	while (event_wait(event, QUIET_MS))
 		count++;
 	return count;
+}
+
+uint64_t event_take(int event)
+{
+	uint64_t count;
+
+	return read(event, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+bool irq_state(int fd, const char *mode, unsigned int nr,
+	       struct irq_state *state)
+{
+	char key[32], value[128];
+
+	snprintf(key, sizeof(key), "%s[%u]", mode, nr);
+	return fdinfo_find(fd, key, value, sizeof(value)) &&
+	       sscanf(value,
+		      "irq=%d count=%lu masked=%d cpus=%31s effective=%31s",
+		      &state->irq, &state->count, &state->masked, state->cpus,
+		      state->effective) == 5;
+}
+
+/* The numbers behind "45:", one for each CPU that has a column. */
+static bool parse_taken(const char *line, const bool *online, long *taken)
+{
+	const char *at = strchr(line, ':');
+	char *end;
+	int cpu;
+
+	for (cpu = 0; at && cpu < IRQ_CPUS; cpu++) {
+		taken[cpu] = -1;
+		if (!online[cpu])
+			continue;
+		taken[cpu] = strtol(at + 1, &end, 10);
+		at = end;
+	}
+	return at;
+}
+
+bool irq_taken(const char *bdf, const char *mode, unsigned int nr,
+	       long taken[IRQ_CPUS])
+{
+	char line[512], name[64];
+	bool online[IRQ_CPUS], found = false;
+	FILE *file;
+	int cpu;
+
+	file = fopen("/proc/interrupts", "re");
+	if (!file)
+		return false;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	for (cpu = 0; cpu < IRQ_CPUS; cpu++) {
+		snprintf(name, sizeof(name), " CPU%d ", cpu);
+		online[cpu] = strstr(line, name);
+	}
+	/* The last on its line, unless several share that. */
+	snprintf(name, sizeof(name), " uvfio-%s[%u](%s)", mode, nr, bdf);
+	while (!found && fgets(line, sizeof(line), file))
+		found = strstr(line, name) && parse_taken(line, online, taken);
+	fclose(file);
+	return found;
 }
 
 int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,

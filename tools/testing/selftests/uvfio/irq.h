@@ -32,6 +32,29 @@ int irq_finish(struct interrupter *self);
 /* How many more signals come until it is quiet. */
 int event_drain(int event);
 
+/* All signals that an eventfd, which does not block, has got since it was asked. */
+uint64_t event_take(int event);
+
+/* What fdinfo says of a vector, such as number 3 of "msix"; false: it is not armed. */
+struct irq_state {
+	int irq;
+	unsigned long count;
+	int masked;
+	char cpus[32], effective[32];	/* lists such as 0-1 */
+};
+
+bool irq_state(int fd, const char *mode, unsigned int nr,
+	       struct irq_state *state);
+
+/*
+ * What /proc/interrupts says of it: how many each CPU took, -1 of one that is not
+ * online. False: no device has a vector of that name.
+ */
+#define IRQ_CPUS	2
+
+bool irq_taken(const char *bdf, const char *mode, unsigned int nr,
+	       long taken[IRQ_CPUS]);
+
 /* SET_IRQS as it is, with whatever the caller wants in it. */
 int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,
 	     uint32_t count, const void *data, size_t size);

@@ -93,14 +93,6 @@ static int connect_one(int fd, unsigned int index, unsigned int vector,
 		event_drain(self->event[__vector]); \
 	} while (0)
 
-/* How much is on an eventfd, which it has no more then. */
-static uint64_t event_take(int event)
-{
-	uint64_t count;
-
-	return read(event, &count, sizeof(count)) == sizeof(count) ? count : 0;
-}
-
 TEST_F(vectors, a_masked_one_keeps_one_pending)
 {
 	int round;
