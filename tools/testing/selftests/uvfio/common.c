@@ -55,6 +55,7 @@ static const struct {
 	[HUGE_IVSHMEM]	= { 0x1af4, 0x1110, 1 },
 	[EDU3]		= { 0x1234, 0x11e8, 1 },
 	[EDU_NEIGHBOUR]	= { 0x1234, 0x11e8, 2 },
+	[VIRTIO_AER]	= { 0x1af4, 0x1044, 1 },
 	[EDU_BYPASS]	= { 0x1234, 0x11e8, 4 },
 };
 

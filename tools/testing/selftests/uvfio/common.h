@@ -64,6 +64,7 @@ enum which {
 	HUGE_IVSHMEM,	/* BAR 2 1 GiB of memory */
 	EDU3,		/* on the root bus, too: a group of its own */
 	EDU_NEIGHBOUR,	/* there, too: its interrupt line is EDU's */
+	VIRTIO_AER,	/* as VIRTIO_RNG, and reports errors */
 	EDU_BYPASS,	/* the IOMMU does not translate for it: no group */
 };
 

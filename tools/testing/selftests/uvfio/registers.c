@@ -29,6 +29,10 @@ static const struct {
 		VFIO_PCI_BAR4_REGION_INDEX, 0x10, 0x0000ffff,
 		0x14, 1,
 	},
+	[VIRTIO_AER] = {	/* as VIRTIO_RNG */
+		VFIO_PCI_BAR4_REGION_INDEX, 0x10, 0x0000ffff,
+		0x14, 1,
+	},
 	[XHCI] = {	/* version and length of its capabilities; DCBAAP */
 		VFIO_PCI_BAR0_REGION_INDEX, 0x00, 0x01000040,
 		0x70, 0x12345640,
