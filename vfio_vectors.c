@@ -84,7 +84,7 @@ static struct uvfio_vector *vector_use(struct uvfio_dev *udev, u32 index,
 }
 
 static int vectors_use(struct uvfio_dev *udev, u32 index, unsigned int start,
-			unsigned int count)
+		       unsigned int count)
 {
 	struct uvfio_vector *vector;
 	unsigned int i;

@@ -562,10 +562,11 @@ static int create_io_queues(struct nvme *nvme)
 	if (ret)
 		return ret;
 	ret = nvme_run(nvme, &nvme->admin, &completions,
-		  "create the completion queue");
+		       "create the completion queue");
 	if (ret)
 		return ret;
-	return nvme_run(nvme, &nvme->admin, &commands, "create the submission queue");
+	return nvme_run(nvme, &nvme->admin, &commands,
+			"create the submission queue");
 }
 
 static void init(struct nvme *nvme, int device)

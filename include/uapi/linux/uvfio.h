@@ -244,7 +244,8 @@ struct uvfio_domain_set {
  * ``effective`` in /proc/<pid>/fdinfo tells. All must be CPUs that the calling thread
  * may run on now (sched_getaffinity(2)), and one of them online. If none is any more,
  * the kernel picks another, as the administrator may do, or his irqbalance, with
- * /proc/irq.
+ * /proc/irq. On x86 a vector that is steered again before it has fired follows with
+ * one of its next interrupts, and ``effective`` with it.
  *
  * It holds for this open device until UVFIO_DOMAIN_UNSET or close(), also for
  * vectors that are armed later or again. Vectors that nobody has steered are spread

@@ -331,11 +331,9 @@ TEST_F(intx, loopback)
 /* How often it has fired, by fdinfo. */
 static unsigned long intx_count(int fd)
 {
-	unsigned long count;
-	char line[256];
+	struct irq_state state;
 
-	return fdinfo_find(fd, "intx[0]", line, sizeof(line)) &&
-	       sscanf(line, "irq=%*d count=%lu", &count) == 1 ? count : 0;
+	return irq_state(fd, "intx", 0, &state) ? state.count : 0;
 }
 
 static bool count_passes(int fd, unsigned long least)

@@ -50,13 +50,6 @@ static bool goes_on(const struct storm *storm)
 	return !__atomic_load_n(&storm->end, __ATOMIC_ACQUIRE);
 }
 
-static uint64_t take(int event)
-{
-	uint64_t count;
-
-	return read(event, &count, sizeof(count)) == sizeof(count) ? count : 0;
-}
-
 /* Waits for a signal on one of its eventfds; 0: none came. */
 static uint64_t wait_signals(struct worker *worker, int timeout_ms)
 {
@@ -67,7 +60,7 @@ static uint64_t wait_signals(struct worker *worker, int timeout_ms)
 
 	if (poll(fds, ARRAY_SIZE(fds), timeout_ms) <= 0)
 		return 0;
-	return take(worker->event[0]) + take(worker->event[1]);
+	return event_take(worker->event[0]) + event_take(worker->event[1]);
 }
 
 static bool read_once(struct worker *worker)
@@ -232,7 +225,7 @@ static void *fire_edu(void *data)
 	for (; goes_on(storm); pause_for(&seed)) {
 		irq_fire(&storm->edu, 0);
 		irq_ack(&storm->edu);
-		done += !!take(storm->edu_event);
+		done += !!event_take(storm->edu_event);
 	}
 	return (void *)done;
 }
@@ -319,7 +312,7 @@ TEST_F(storm, all_vectors_of_a_device)
 	}
 	usleep(QUIET_MS * 1000);
 	for (j = QUEUES_FIRST; j < QUEUES_VECTORS; j++)
-		EXPECT_EQ(0, take(storm->vectors[j]));
+		EXPECT_EQ(0, event_take(storm->vectors[j]));
 	EXPECT_EQ(0, nvme_read(&storm->queues.nvme, 1, 0));
 }
 
@@ -345,12 +338,9 @@ static int workers_start(struct storm *storm)
 /* How often the vector fired, by the kernel's count. */
 static unsigned long fired(int fd, unsigned int vector)
 {
-	char key[16], line[256];
-	unsigned long count;
+	struct irq_state state;
 
-	snprintf(key, sizeof(key), "msix[%u]", vector);
-	return fdinfo_find(fd, key, line, sizeof(line)) &&
-	       sscanf(line, "irq=%*d count=%lu", &count) == 1 ? count : 0;
+	return irq_state(fd, "msix", vector, &state) ? state.count : 0;
 }
 
 TEST_F_TIMEOUT(storm, none_is_lost, 600)
