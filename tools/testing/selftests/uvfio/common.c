@@ -48,6 +48,7 @@ static const struct {
 	[VIRTIO_RNG]	= { 0x1af4, 0x1044, 0 },
 	[VIRTIO_SERIAL]	= { 0x1af4, 0x1043, 0 },
 	[XHCI]		= { 0x1b36, 0x000d, 0 },
+	[NEC_XHCI]	= { 0x1033, 0x0194, 0 },
 	[NVME_PF]	= { 0x1b36, 0x0010, 2 },
 	[NVME_VF]	= { 0x1b36, 0x0010, 3 },
 	[SMALL1]	= { 0x1b36, 0x0005, 1 },

@@ -57,6 +57,7 @@ enum which {
 	VIRTIO_RNG,
 	VIRTIO_SERIAL,	/* with 2048 MSI-X vectors */
 	XHCI,
+	NEC_XHCI,	/* with 16 MSI vectors */
 	NVME_PF,	/* has SR-IOV */
 	NVME_VF,	/* not there before vf_create(), see vf.h */
 	SMALL1,		/* two functions of one device: one group */
