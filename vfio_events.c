@@ -6,6 +6,8 @@
  */
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
+#include <linux/math64.h>
+#include <linux/nospec.h>
 #include <linux/pci.h>
 #include <linux/seq_file.h>
 
@@ -17,6 +19,13 @@
  */
 #define TIMER_CATCH_UP	1000
 
+/*
+ * To signal takes as long as there are waiters, and who has too many for this shall
+ * not have the CPU for himself: he misses ticks for several times as long as it took.
+ */
+#define TIMER_BUDGET_NS	(5 * NSEC_PER_MSEC)
+#define TIMER_REST	9
+
 static const char * const event_name[UVFIO_NUM_EVENTS] = {
 	[UVFIO_EVENT(VFIO_PCI_ERR_IRQ_INDEX)] = "err",
 	[UVFIO_EVENT(VFIO_PCI_REQ_IRQ_INDEX)] = "req",
@@ -25,20 +34,42 @@ static const char * const event_name[UVFIO_NUM_EVENTS] = {
 
 /* The timer */
 
+/*
+ * How many periods are over at @now; then it is due at the end of the next one. From
+ * when it was due, not from now: it does not drift. Not hrtimer_forward(), whose
+ * periods are no shorter than the clock event device's.
+ */
+static u64 timer_pass(struct uvfio_timer *timer, ktime_t now)
+{
+	s64 late = ktime_to_ns(ktime_sub(now,
+					 hrtimer_get_expires(&timer->hrtimer)));
+	u64 ticks;
+
+	if (late < 0)
+		return 0;
+	ticks = div64_u64(late, timer->period_ns) + 1;
+	hrtimer_add_expires_ns(&timer->hrtimer, ticks * timer->period_ns);
+	return ticks;
+}
+
 /* Runs only while there is an eventfd, which does not change meanwhile. */
 static enum hrtimer_restart timer_tick(struct hrtimer *hrtimer)
 {
 	struct uvfio_timer *timer = container_of(hrtimer, struct uvfio_timer,
 						 hrtimer);
 	struct uvfio_event *event = timer->event;
+	ktime_t began = ktime_get();
+	s64 took = 0;
 	u64 ticks;
 
-	/* From when it was due, not from now: it does not drift. */
-	ticks = hrtimer_forward_now(hrtimer, ns_to_ktime(timer->period_ns));
-	ticks = min_t(u64, ticks, TIMER_CATCH_UP);
-	event->count += ticks;
-	while (ticks--)
+	ticks = min_t(u64, timer_pass(timer, began), TIMER_CATCH_UP);
+	for (; ticks && took < TIMER_BUDGET_NS; ticks--) {
+		event->count++;
 		eventfd_signal(event->trigger);
+		took = ktime_to_ns(ktime_sub(ktime_get(), began));
+	}
+	if (took >= TIMER_BUDGET_NS)
+		timer_pass(timer, ktime_add_ns(began, took + TIMER_REST * took));
 	return HRTIMER_RESTART;
 }
 
@@ -65,6 +96,7 @@ int uvfio_timer_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 			    arg->period_ns > UVFIO_TIMER_MAX_NS)))
 		return -EINVAL;
 
+	guard(rwsem_write)(&udev->mem_rwsem);
 	hrtimer_cancel(&timer->hrtimer);
 	timer->period_ns = arg->period_ns;
 	hrtimer_set_expires(&timer->hrtimer,
@@ -83,8 +115,7 @@ static void timer_exchange(struct uvfio_timer *timer,
 	swap(timer->event->trigger, *trigger);
 	/* Nobody waited for what was due before. */
 	if (!old && timer->period_ns)
-		hrtimer_forward_now(&timer->hrtimer,
-				    ns_to_ktime(timer->period_ns));
+		timer_pass(timer, ktime_get());
 	timer_start(timer);
 }
 
@@ -92,7 +123,8 @@ static void timer_exchange(struct uvfio_timer *timer,
 
 static struct uvfio_event *event_of(struct uvfio_dev *udev, u32 index)
 {
-	return &udev->events[UVFIO_EVENT(index)];
+	return &udev->events[array_index_nospec(UVFIO_EVENT(index),
+						UVFIO_NUM_EVENTS)];
 }
 
 /* Takes the reference that comes with @trigger. */

@@ -161,12 +161,13 @@ static int set_masks(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 
 /* Loopback: the user's eventfds are signalled as if the device had interrupted. */
 
-static int trigger(struct uvfio_dev *udev, const struct vfio_irq_set *set,
-		   const void *data)
+static int trigger(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
+	const struct vfio_irq_set *set = &cmd->irq_set;
+
 	if (set->index <= VFIO_PCI_MSIX_IRQ_INDEX)
-		return uvfio_vectors_trigger(udev, set, data);
-	if (uvfio_irq_is_meant(set, data, 0) &&
+		return uvfio_vectors_trigger(udev, cmd);
+	if (uvfio_irq_is_meant(set, cmd->data, 0) &&
 	    !uvfio_event_loopback(udev, set->index) &&
 	    set->flags & VFIO_IRQ_SET_DATA_NONE)
 		return -EINVAL;
@@ -191,7 +192,7 @@ static int check_set(struct uvfio_dev *udev, const struct vfio_irq_set *set)
  * @udev: mem_rwsem for read, past the gate
  * @cmd: the arguments
  *
- * -EAGAIN: it is one for uvfio_irqs_set().
+ * -EAGAIN: it is one for uvfio_irqs_set(). -ERESTART: call it again, it goes on.
  */
 int uvfio_irqs_set_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
@@ -206,7 +207,7 @@ int uvfio_irqs_set_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD || !set->count)
 		return -EAGAIN;
 	if (set->flags & VFIO_IRQ_SET_ACTION_TRIGGER)
-		return trigger(udev, set, cmd->data);
+		return trigger(udev, cmd);
 	/* The line's mask is not in the device's memory, as those of vectors. */
 	if (set->index == VFIO_PCI_INTX_IRQ_INDEX)
 		return set_masks(udev, set, cmd->data,
@@ -259,24 +260,31 @@ static int cpus_from_user(const struct uvfio_irq_affinity *arg,
 	return cpumask_intersects(cpus, cpu_online_mask) ? 0 : -EINVAL;
 }
 
-/* INTx is a line, which others may have to share. */
-static int check_affinity(struct uvfio_dev *udev,
-			  const struct uvfio_irq_affinity *arg)
+/**
+ * uvfio_irqs_steer_shared - check the arguments of UVFIO_IRQ_SET_AFFINITY
+ * @udev: mem_rwsem for read, past the gate
+ * @cmd: the arguments
+ *
+ * -EAGAIN: they are some for uvfio_irqs_steer().
+ */
+int uvfio_irqs_steer_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
+	const struct uvfio_irq_affinity *arg = &cmd->irq_affinity;
 	unsigned int count = count_of(udev, arg->index);
 
+	/* INTx is a line, which others may have to share. */
 	if ((arg->index != VFIO_PCI_MSI_IRQ_INDEX &&
 	     arg->index != VFIO_PCI_MSIX_IRQ_INDEX) || arg->flags ||
 	    !arg->count || arg->start >= count ||
 	    arg->count > count - arg->start)
 		return -EINVAL;
-	return 0;
+	return -EAGAIN;
 }
 
 /**
  * uvfio_irqs_steer - UVFIO_IRQ_SET_AFFINITY
  * @udev: device_lock, mem_rwsem for write and memory decoding on
- * @cmd: the arguments
+ * @cmd: the arguments, which uvfio_irqs_steer_shared() has checked
  *
  * Vectors that are not requested yet come to their CPUs when they are.
  */
@@ -288,9 +296,6 @@ int uvfio_irqs_steer(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
-	ret = check_affinity(udev, arg);
-	if (ret)
-		return ret;
 	if (!zalloc_cpumask_var(&cpus, GFP_KERNEL))
 		return -ENOMEM;
 

@@ -14,6 +14,7 @@
  * nobody takes would make the kernel disable the line for every device on it.
  */
 #include <linux/interrupt.h>
+#include <linux/irq.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 
@@ -57,7 +58,7 @@ static void intx_line_update(struct uvfio_dev *udev)
 
 	lockdep_assert_held(&udev->cmd_lock);
 
-	if (udev->intx_maskable || !udev->intx_armed)
+	if (udev->intx_maskable)
 		return;
 	off = intx_silent(udev);
 	if (off == udev->intx_line_off)
@@ -144,8 +145,9 @@ void uvfio_intx_mask(struct uvfio_dev *udev, bool masked)
 	lockdep_assert_held(&udev->mem_rwsem);
 
 	intx_set_masked(udev, masked);
+	/* Also for a handler that is a thread, as those of real time are. */
 	if (masked && udev->intx_armed)
-		synchronize_hardirq(udev->pdev->irq);
+		synchronize_irq(udev->pdev->irq);
 }
 
 /* True if it was ours, and then it is masked. A silent line has not fired. */
@@ -190,7 +192,6 @@ int uvfio_intx_request(struct uvfio_vector *vector)
 	unsigned long flags = IRQF_PROBE_SHARED;
 	int ret;
 
-	udev->intx_line_off = !udev->intx_maskable;
 	flags |= udev->intx_maskable ? IRQF_SHARED : IRQF_NO_AUTOEN;
 	ret = request_irq(vector->irq, intx_handler, flags, vector->name,
 			  vector);
@@ -199,12 +200,20 @@ int uvfio_intx_request(struct uvfio_vector *vector)
 				       vector->irq, udev->intx_maskable ?
 				       "its driver has it exclusively" :
 				       "this device cannot mask it");
-	if (!ret)
-		intx_set_armed(udev, true);
-	return ret;
+	if (ret)
+		return ret;
+
+	/* At once, not when it fires the next time. */
+	if (!udev->intx_maskable)
+		irq_set_status_flags(vector->irq, IRQ_DISABLE_UNLAZY);
+	intx_set_armed(udev, true);
+	return 0;
 }
 
-/* What the user masked stays so for the next request. */
+/*
+ * Silent before nobody takes it: a level that stays would interrupt on and on. What
+ * the user masked stays so for the next request.
+ */
 void uvfio_intx_free(struct uvfio_vector *vector)
 {
 	struct uvfio_dev *udev = vector->udev;
@@ -244,6 +253,7 @@ static struct uvfio_intx_listener *intx_listener_start(struct uvfio_dev *udev,
 
 	self->udev = udev;
 	self->mask = mask;
+	INIT_WORK(&self->listener.work, uvfio_listener_work);
 	ret = uvfio_listener_start(&self->listener, fd, intx_signalled);
 	if (ret) {
 		kfree(self);

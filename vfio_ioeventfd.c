@@ -88,6 +88,7 @@ static int ioeventfd_add(struct uvfio_dev *udev, unsigned int bar,
 	entry->bar = bar;
 	entry->arg = *arg;
 	entry->data = cpu_to_le64(arg->data);
+	INIT_WORK(&entry->listener.work, uvfio_listener_work);
 	ret = uvfio_listener_start(&entry->listener, arg->fd,
 				   ioeventfd_signalled);
 	if (ret) {

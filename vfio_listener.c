@@ -7,7 +7,8 @@
  * the queue's lock held and interrupts off, so what is to be done is tried there
  * without waiting; where that cannot be, a work item does it. In an interrupt it is
  * always the work item: a device whose interrupt signals the eventfd, which writes
- * to the device, which interrupts, would have the CPU for itself.
+ * to the device, which interrupts, would have the CPU for itself. The worker is one
+ * of no CPU, so that the scheduler can be fair to others.
  *
  * The signal is consumed: the eventfd counts no further and never blocks a writer,
  * unless it is a semaphore, of which one signal takes one.
@@ -40,7 +41,7 @@ static void listener_act(struct uvfio_listener *listener)
 	/* A thread of the kernel may be an interrupt's. */
 	if (!in_task() || current->flags & PF_KTHREAD ||
 	    !listener->signalled(listener, false))
-		schedule_work(&listener->work);
+		queue_work(system_unbound_wq, &listener->work);
 }
 
 /* Another listener may have been here first and have left no count to consume. */
@@ -57,7 +58,8 @@ static int listener_wake(wait_queue_entry_t *wait, unsigned int mode, int sync,
 	return 0;
 }
 
-static void listener_work(struct work_struct *work)
+/* The function of a listener's work, see uvfio_listener_start(). */
+void uvfio_listener_work(struct work_struct *work)
 {
 	struct uvfio_listener *listener =
 		container_of(work, struct uvfio_listener, work);
@@ -90,7 +92,8 @@ static void listener_catch_up(struct uvfio_listener *listener)
 
 /**
  * uvfio_listener_start - have a function called when an eventfd is signalled
- * @listener: not in use
+ * @listener: not in use; INIT_WORK() with uvfio_listener_work() is the caller's, whose
+ *	work so has a lock class of its own: it depends on what his function takes
  * @fd: the eventfd
  * @signalled: the function: not to sleep, or false if it would have to, unless
  *	@may_sleep
@@ -118,7 +121,6 @@ int uvfio_listener_start(struct uvfio_listener *listener, int fd,
 	}
 
 	listener->signalled = signalled;
-	INIT_WORK(&listener->work, listener_work);
 	init_waitqueue_func_entry(&listener->wait, listener_wake);
 	init_poll_funcptr(&poll.table, listener_queue);
 	if (vfs_poll(file, &poll.table) & EPOLLIN)

@@ -71,7 +71,10 @@ struct uvfio_op {
 	u8 min;			/* bytes of the mandatory members; 0: no struct */
 	u8 size;		/* bytes of the members known here */
 	u8 cap_offset;		/* where that member is; 0: no capabilities */
-	/* First, with mem_rwsem for read alone; -EAGAIN: it is one for @device. */
+	/*
+	 * First, with mem_rwsem for read alone; -EAGAIN: it is one for @device,
+	 * -ERESTART: there is more to do, when others had their turn.
+	 */
 	int (*shared)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 	/* One of the two; what a device passes on to its domain has @domain. */
 	int (*device)(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
@@ -140,7 +143,7 @@ static const struct uvfio_op uvfio_ops[] = {
 	  .shared = uvfio_irqs_set_shared, .device = uvfio_pci_set_irqs },
 	{ UVFIO_IRQ_SET_AFFINITY, ON_DEVICE, .tail = true,
 	  ARG(struct uvfio_irq_affinity, size),
-	  .device = uvfio_pci_steer_irqs },
+	  .shared = uvfio_irqs_steer_shared, .device = uvfio_pci_steer_irqs },
 	{ UVFIO_IRQ_TIMER, ON_DEVICE,
 	  ARG(struct uvfio_irq_timer, period_ns),
 	  .device = uvfio_timer_set },
@@ -351,6 +354,13 @@ static struct uvfio_domain *domain_of_device(struct uvfio_dev *udev)
 	return ret ? ERR_PTR(ret) : uvfio_domain_get(udev->domain);
 }
 
+/* True: the caller has to go. */
+static bool others_turn(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}
+
 static int run_shared(const struct uvfio_op *op, struct uvfio_dev *udev,
 		      struct uvfio_cmd *cmd)
 {
@@ -380,9 +390,11 @@ static int run_on_device(const struct uvfio_op *op, struct uvfio_dev *udev,
 	}
 
 	if (op->shared) {
-		ret = run_shared(op, udev, cmd);
+		do {
+			ret = run_shared(op, udev, cmd);
+		} while (ret == -ERESTART && !others_turn());
 		if (ret != -EAGAIN)
-			return ret;
+			return ret == -ERESTART ? -EINTR : ret;
 	}
 
 	ret = control_lock(udev);
@@ -848,7 +860,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
 	INIT_LIST_HEAD(&udev->ioeventfds);
-	xa_init(&udev->vectors);
+	xa_init_flags(&udev->vectors, XA_FLAGS_ACCOUNT);
 	INIT_LIST_HEAD(&udev->vectors_in_use);
 	device_initialize(&udev->dev);
 	udev->dev.class = &uvfio_class;

@@ -369,6 +369,7 @@ static struct uvfio_domain *quiesce(struct uvfio_dev *udev)
 		udev->domain = NULL;
 		uvfio_bars_zap(udev);
 	}
+	uvfio_vectors_bypass_stop_all(udev);
 	power_set(udev, PCI_D0);
 	scoped_guard(rwsem_write, &udev->mem_rwsem) {
 		command_update(udev, PCI_COMMAND_MASTER, 0);
@@ -538,7 +539,7 @@ static int set_vectors_in_d0(struct uvfio_dev *udev, u32 index,
 	memory = decode_on(udev);
 	ret = set(udev, cmd);
 	/* The core has enabled it for a device that decodes. */
-	if (!memory)
+	if (!(udev->decodes & PCI_COMMAND_MEMORY))
 		uvfio_msix_update(udev);
 	decode_as(udev, memory);
 	return ret;
@@ -555,8 +556,29 @@ static int set_vectors(struct uvfio_dev *udev, u32 index, set_vectors_fn set,
 		return set_vectors_in_d0(udev, index, set, cmd);
 
 	power_set(udev, PCI_D0);
-	ret = set_vectors_in_d0(udev, index, set, cmd);
+	ret = -EIO;
+	if (udev->pdev->current_state == PCI_D0)
+		ret = set_vectors_in_d0(udev, index, set, cmd);
 	power_set(udev, power);
+	return ret;
+}
+
+/* KVM hears of what a vector has lost before it is lost. */
+static int set_bypassed_vectors(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
+{
+	const struct vfio_irq_set *set = &cmd->irq_set;
+	int ret;
+
+	if (!(set->flags & VFIO_IRQ_SET_ACTION_TRIGGER))
+		return set_vectors(udev, set->index, uvfio_irqs_set, cmd);
+
+	if (set->count)
+		uvfio_vectors_bypass_stop(udev, set->index, set->start,
+					  set->count);
+	else if (udev->irq_index == set->index)
+		uvfio_vectors_bypass_stop_all(udev);
+	ret = set_vectors(udev, set->index, uvfio_irqs_set, cmd);
+	uvfio_vectors_bypass_start(udev);
 	return ret;
 }
 
@@ -565,7 +587,7 @@ int uvfio_pci_set_irqs(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	u32 index = cmd->irq_set.index;
 
 	if (index == VFIO_PCI_MSI_IRQ_INDEX || index == VFIO_PCI_MSIX_IRQ_INDEX)
-		return set_vectors(udev, index, uvfio_irqs_set, cmd);
+		return set_bypassed_vectors(udev, cmd);
 
 	guard(rwsem_write)(&udev->mem_rwsem);
 	return uvfio_irqs_set(udev, cmd);

@@ -7,7 +7,7 @@
  * gets its first eventfd. The handler reads the vector's trigger, so an eventfd is
  * replaced by exchanging that pointer; the old one is dropped when the last handler
  * that may hold it is over, which disabling the vector waits for, and so does
- * synchronize_hardirq() of the line, and free_irq().
+ * synchronize_irq() of the line, and free_irq().
  *
  * What a user says of a vector stays with it: its mask until the mode is torn
  * down, its CPUs until the user goes. So does what was counted.
@@ -70,14 +70,18 @@ static struct uvfio_vector *vector_alloc(struct uvfio_dev *udev, u32 index,
 	return vector;
 }
 
+static struct uvfio_vector *vector_get(struct uvfio_dev *udev, u32 index,
+				       unsigned int nr)
+{
+	return vector_find(udev, index, nr) ?: vector_alloc(udev, index, nr);
+}
+
 /* For use in the mode that is on; what it has then ends with that. */
 static struct uvfio_vector *vector_use(struct uvfio_dev *udev, u32 index,
 				       unsigned int nr)
 {
-	struct uvfio_vector *vector = vector_find(udev, index, nr);
+	struct uvfio_vector *vector = vector_get(udev, index, nr);
 
-	if (!vector)
-		vector = vector_alloc(udev, index, nr);
 	if (!IS_ERR(vector) && list_empty(&vector->list))
 		list_add(&vector->list, &udev->vectors_in_use);
 	return vector;
@@ -126,26 +130,6 @@ static irqreturn_t msi_handler(int irq, void *data)
 	return IRQ_HANDLED;
 }
 
-/*
- * KVM looks for a producer with the eventfd that it injects from. Of several vectors
- * with one eventfd the first is it; the others are handled as ever.
- */
-static void bypass_start(struct uvfio_vector *vector)
-{
-	if (IS_ENABLED(CONFIG_IRQ_BYPASS_MANAGER))
-		vector->bypass = vector->trigger &&
-			!irq_bypass_register_producer(&vector->producer,
-						      vector->trigger,
-						      vector->irq);
-}
-
-static void bypass_stop(struct uvfio_vector *vector)
-{
-	if (IS_ENABLED(CONFIG_IRQ_BYPASS_MANAGER) && vector->bypass)
-		irq_bypass_unregister_producer(&vector->producer);
-	vector->bypass = false;
-}
-
 /* The kernel's number for it, which is allocated where that can be done singly. */
 static int vector_number(struct uvfio_vector *vector)
 {
@@ -165,23 +149,53 @@ static int vector_number(struct uvfio_vector *vector)
 	return map.index < 0 ? map.index : map.virq;
 }
 
+/*
+ * What it sends meanwhile stays pending, in the device or, where that cannot mask
+ * or has sent it already, in the kernel.
+ */
+static void vector_set_off(struct uvfio_vector *vector, bool off)
+{
+	if (vector->off == off)
+		return;
+	vector->off = off;
+	if (off)
+		disable_irq(vector->irq);
+	else
+		enable_irq(vector->irq);
+}
+
+/* One that is masked or still has to come to its CPUs does not begin by itself. */
 static int msi_request(struct uvfio_vector *vector)
 {
-	unsigned long flags = vector->masked ? IRQF_NO_AUTOEN : 0;
+	int ret;
 
-	vector->off = vector->masked;
+	vector->off = vector->masked || vector->steered;
 	/*
 	 * To be masked in the device at once and not when it interrupts the next
-	 * time: then its memory may not be decoded any more. And it is not one to
-	 * be watched for being nobody's: it always is the user's.
+	 * time: then its memory may not be decoded any more. Nor does it have to be
+	 * watched for being nobody's, as lines are: it always is the user's.
 	 */
 	irq_set_status_flags(vector->irq,
 			     IRQ_DISABLE_UNLAZY | IRQ_IS_POLLED);
-	/* Before it is started; without any of these CPUs the kernel chooses. */
-	if (vector->steered)
-		irq_set_affinity(vector->irq, to_cpumask(vector->cpus));
-	return request_irq(vector->irq, msi_handler, flags, vector->name,
-			   vector);
+	ret = request_irq(vector->irq, msi_handler,
+			  vector->off ? IRQF_NO_AUTOEN : 0, vector->name,
+			  vector);
+	if (ret)
+		vector->off = false;
+	return ret;
+}
+
+/*
+ * Not before it is requested: then the kernel would put it elsewhere if its CPUs
+ * have no room, and log that. Without any of them online it chooses.
+ */
+static int msi_begin(struct uvfio_vector *vector)
+{
+	if (vector->steered &&
+	    irq_set_affinity(vector->irq, to_cpumask(vector->cpus)) == -ENOSPC)
+		return -ENOSPC;
+	vector_set_off(vector, vector->masked);
+	return 0;
 }
 
 static int vector_request(struct uvfio_vector *vector,
@@ -208,14 +222,19 @@ static int vector_request(struct uvfio_vector *vector,
 		vector->name = NULL;
 		return ret;
 	}
-	if (vector->index != VFIO_PCI_INTX_IRQ_INDEX)
-		bypass_start(vector);
-	return 0;
+	if (vector->index == VFIO_PCI_INTX_IRQ_INDEX)
+		return 0;
+
+	ret = msi_begin(vector);
+	/* It stays requested, as one without an eventfd. */
+	if (ret)
+		WRITE_ONCE(vector->trigger, NULL);
+	vector->bypass_due = !ret;
+	return ret;
 }
 
 static void vector_release(struct uvfio_vector *vector)
 {
-	bypass_stop(vector);
 	if (vector->index == VFIO_PCI_INTX_IRQ_INDEX)
 		uvfio_intx_free(vector);
 	else
@@ -223,21 +242,6 @@ static void vector_release(struct uvfio_vector *vector)
 	kfree(vector->name);
 	vector->name = NULL;
 	vector->off = false;
-}
-
-/*
- * What it sends meanwhile stays pending, in the device or, where that cannot mask
- * or has sent it already, in the kernel.
- */
-static void vector_set_off(struct uvfio_vector *vector, bool off)
-{
-	if (vector->off == off)
-		return;
-	vector->off = off;
-	if (off)
-		disable_irq(vector->irq);
-	else
-		enable_irq(vector->irq);
 }
 
 static void vector_mask(struct uvfio_vector *vector, bool masked)
@@ -267,7 +271,6 @@ static void msix_rewrite(struct uvfio_vector *vector)
 static void msi_exchange(struct uvfio_vector *vector,
 			 struct eventfd_ctx *trigger)
 {
-	bypass_stop(vector);
 	vector_set_off(vector, true);
 	WRITE_ONCE(vector->trigger, trigger);
 	if (!trigger)
@@ -276,7 +279,7 @@ static void msi_exchange(struct uvfio_vector *vector,
 	if (vector->index == VFIO_PCI_MSIX_IRQ_INDEX)
 		msix_rewrite(vector);
 	vector_set_off(vector, vector->masked);
-	bypass_start(vector);
+	vector->bypass_due = true;
 }
 
 /* The line is let go without an eventfd: it may be others', too. */
@@ -287,7 +290,7 @@ static void intx_exchange(struct uvfio_vector *vector,
 		vector_release(vector);
 	WRITE_ONCE(vector->trigger, trigger);
 	if (trigger)
-		synchronize_hardirq(vector->irq);
+		synchronize_irq(vector->irq);
 }
 
 /* A vector that is requested gets another eventfd, or none: the old one returns. */
@@ -303,6 +306,81 @@ static struct eventfd_ctx *vector_exchange(struct uvfio_vector *vector,
 	return old;
 }
 
+/* Bypass: KVM may have hardware deliver a vector to its guest. */
+
+/*
+ * KVM looks for a producer with the eventfd that it injects from. Of several vectors
+ * with one eventfd the first is it; the others are handled as ever.
+ */
+static void bypass_start(struct uvfio_vector *vector)
+{
+	if (IS_ENABLED(CONFIG_IRQ_BYPASS_MANAGER) && vector->trigger)
+		vector->bypass = !irq_bypass_register_producer(&vector->producer,
+							       vector->trigger,
+							       vector->irq);
+	vector->bypass_due = false;
+}
+
+static void bypass_stop(struct uvfio_vector *vector)
+{
+	if (IS_ENABLED(CONFIG_IRQ_BYPASS_MANAGER) && vector->bypass)
+		irq_bypass_unregister_producer(&vector->producer);
+	/* To come back, if what is going to be done does not end it. */
+	vector->bypass_due = vector->bypass;
+	vector->bypass = false;
+}
+
+/**
+ * uvfio_vectors_bypass_stop - before eventfds of vectors change
+ * @udev: device_lock, mem_rwsem not held
+ * @index: the mode
+ * @start: the first vector
+ * @count: how many
+ */
+void uvfio_vectors_bypass_stop(struct uvfio_dev *udev, u32 index,
+			       unsigned int start, unsigned int count)
+{
+	struct uvfio_vector *vector;
+	unsigned int i;
+
+	device_lock_assert(&udev->pdev->dev);
+
+	for (i = 0; i < count; i++) {
+		vector = vector_find(udev, index, start + i);
+		if (vector)
+			bypass_stop(vector);
+	}
+}
+
+/**
+ * uvfio_vectors_bypass_stop_all - before all vectors go
+ * @udev: device_lock, mem_rwsem not held
+ */
+void uvfio_vectors_bypass_stop_all(struct uvfio_dev *udev)
+{
+	struct uvfio_vector *vector;
+
+	device_lock_assert(&udev->pdev->dev);
+
+	list_for_each_entry(vector, &udev->vectors_in_use, list)
+		bypass_stop(vector);
+}
+
+/**
+ * uvfio_vectors_bypass_start - after they have changed
+ * @udev: device_lock, mem_rwsem not held
+ */
+void uvfio_vectors_bypass_start(struct uvfio_dev *udev)
+{
+	struct uvfio_vector *vector;
+
+	device_lock_assert(&udev->pdev->dev);
+
+	list_for_each_entry(vector, &udev->vectors_in_use, list)
+		if (vector->bypass_due)
+			bypass_start(vector);
+}
+
 /* Modes */
 
 /* The device stops sending before its vectors go: see msi_exchange(). */
@@ -315,6 +393,26 @@ static void msi_stop(struct pci_dev *pdev)
 			      control & ~PCI_MSI_FLAGS_ENABLE);
 }
 
+/* Whoever may be about to write the table has done so. */
+static void msix_settle(struct uvfio_dev *udev)
+{
+	struct uvfio_vector *vector;
+
+	list_for_each_entry(vector, &udev->vectors_in_use, list)
+		if (vector->name)
+			synchronize_irq(vector->irq);
+}
+
+/* What the kernel wrote there meanwhile went nowhere: the CPU may be another one. */
+static void msix_rewrite_all(struct uvfio_dev *udev)
+{
+	struct uvfio_vector *vector;
+
+	list_for_each_entry(vector, &udev->vectors_in_use, list)
+		if (vector->name)
+			msix_rewrite(vector);
+}
+
 /**
  * uvfio_msix_update - no interrupts from a device that decodes no memory
  * @udev: device_lock, mem_rwsem for write
@@ -325,8 +423,9 @@ static void msi_stop(struct pci_dev *pdev)
  */
 void uvfio_msix_update(struct uvfio_dev *udev)
 {
+	bool decodes = udev->decodes & PCI_COMMAND_MEMORY;
 	struct pci_dev *pdev = udev->pdev;
-	u16 control, new;
+	u16 control;
 
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
@@ -334,12 +433,15 @@ void uvfio_msix_update(struct uvfio_dev *udev)
 		return;
 
 	pci_read_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS, &control);
-	new = control & ~PCI_MSIX_FLAGS_MASKALL;
-	if (!(udev->decodes & PCI_COMMAND_MEMORY))
-		new |= PCI_MSIX_FLAGS_MASKALL;
-	if (new != control)
-		pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
-				      new);
+	if (decodes != !!(control & PCI_MSIX_FLAGS_MASKALL))
+		return;
+
+	if (decodes)
+		msix_rewrite_all(udev);
+	pci_write_config_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
+			      control ^ PCI_MSIX_FLAGS_MASKALL);
+	if (!decodes)
+		msix_settle(udev);
 }
 
 /*
@@ -425,6 +527,10 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 	if (index < 0)
 		return;
 
+	/* While MSI still is what the device sends. */
+	udev->num_vectors = 0;
+	udev->irq_index = -1;
+	msi_toggled(udev);
 	if (index == VFIO_PCI_MSI_IRQ_INDEX)
 		msi_stop(udev->pdev);
 	list_for_each_entry_safe(vector, next, &udev->vectors_in_use, list) {
@@ -438,9 +544,6 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 	}
 	if (index == VFIO_PCI_INTX_IRQ_INDEX)
 		uvfio_intx_stop(udev);
-	udev->num_vectors = 0;
-	udev->irq_index = -1;
-	msi_toggled(udev);
 	if (index != VFIO_PCI_INTX_IRQ_INDEX)
 		vectors_free(udev->pdev);
 }
@@ -572,16 +675,17 @@ int uvfio_vectors_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 /* Loopback */
 
 /**
- * uvfio_vectors_trigger - signal eventfds as if the device had interrupted
+ * uvfio_vectors_trigger - signal an eventfd as if the device had interrupted
  * @udev: mem_rwsem
- * @set: of which vectors
- * @data: which of these are meant
+ * @cmd: of which vectors, and which of these are meant
+ *
+ * -ERESTART: there are more. To signal takes as long as there are waiters, so it is
+ * one at a time, and whoever wants the lock has it in between.
  */
-int uvfio_vectors_trigger(struct uvfio_dev *udev,
-			  const struct vfio_irq_set *set, const void *data)
+int uvfio_vectors_trigger(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
+	const struct vfio_irq_set *set = &cmd->irq_set;
 	struct uvfio_vector *vector;
-	unsigned int i;
 
 	if (!uvfio_vectors_have(udev, set))
 		return -EINVAL;
@@ -589,33 +693,35 @@ int uvfio_vectors_trigger(struct uvfio_dev *udev,
 	if (set->index == VFIO_PCI_INTX_IRQ_INDEX && udev->intx_disabled)
 		return 0;
 
-	for (i = 0; i < set->count; i++) {
-		if (!uvfio_irq_is_meant(set, data, i))
-			continue;
-		vector = vector_find(udev, set->index, set->start + i);
+	if (uvfio_irq_is_meant(set, cmd->data, cmd->done)) {
+		vector = vector_find(udev, set->index, set->start + cmd->done);
 		if (vector && vector->trigger)
 			eventfd_signal(vector->trigger);
 	}
-	return 0;
+	return ++cmd->done < set->count ? -ERESTART : 0;
 }
 
 /* CPUs */
 
-/* Also remembers where one was that nobody has steered before. */
-static int vector_steer(struct uvfio_vector *vector, const struct cpumask *cpus)
+/* Objects to remember the CPUs in, also of vectors that are not requested. */
+static int vectors_get(struct uvfio_dev *udev,
+		       const struct uvfio_irq_affinity *arg)
 {
-	if (!vector->name)
-		return 0;
-	if (!vector->steered)
-		cpumask_copy(to_cpumask(vector->cpus),
-			     irq_get_affinity_mask(vector->irq));
-	return irq_set_affinity(vector->irq, cpus);
+	struct uvfio_vector *vector;
+	unsigned int i;
+
+	for (i = 0; i < arg->count; i++) {
+		vector = vector_get(udev, arg->index, arg->start + i);
+		if (IS_ERR(vector))
+			return PTR_ERR(vector);
+	}
+	return 0;
 }
 
-/* All of them or none. */
-static int vectors_steer(struct uvfio_dev *udev,
-			 const struct uvfio_irq_affinity *arg,
-			 const struct cpumask *cpus)
+/* All of them or none; @before has room for where each was. */
+static int vectors_move(struct uvfio_dev *udev,
+			const struct uvfio_irq_affinity *arg,
+			const struct cpumask *cpus, void *before)
 {
 	struct uvfio_vector *vector;
 	unsigned int i;
@@ -623,7 +729,11 @@ static int vectors_steer(struct uvfio_dev *udev,
 
 	for (i = 0; i < arg->count && !ret; i++) {
 		vector = vector_find(udev, arg->index, arg->start + i);
-		ret = vector_steer(vector, cpus);
+		if (!vector->name)
+			continue;
+		cpumask_copy(before + i * cpumask_size(),
+			     irq_get_affinity_mask(vector->irq));
+		ret = irq_set_affinity(vector->irq, cpus);
 	}
 	if (!ret)
 		return 0;
@@ -631,7 +741,8 @@ static int vectors_steer(struct uvfio_dev *udev,
 	while (i--) {
 		vector = vector_find(udev, arg->index, arg->start + i);
 		if (vector->name)
-			irq_set_affinity(vector->irq, to_cpumask(vector->cpus));
+			irq_set_affinity(vector->irq,
+					 before + i * cpumask_size());
 	}
 	return ret;
 }
@@ -650,11 +761,17 @@ int uvfio_vectors_steer(struct uvfio_dev *udev,
 {
 	struct uvfio_vector *vector;
 	unsigned int i;
+	void *before;
 	int ret;
 
-	ret = vectors_use(udev, arg->index, arg->start, arg->count);
+	before = kvcalloc(arg->count, cpumask_size(), GFP_KERNEL_ACCOUNT);
+	if (!before)
+		return -ENOMEM;
+
+	ret = vectors_get(udev, arg);
 	if (!ret)
-		ret = vectors_steer(udev, arg, cpus);
+		ret = vectors_move(udev, arg, cpus, before);
+	kvfree(before);
 	if (ret)
 		return ret;
 
@@ -678,8 +795,6 @@ void uvfio_vectors_release(struct uvfio_dev *udev)
 	unsigned long key;
 
 	uvfio_vectors_disable(udev);
-	/* Those that were only steered */
-	INIT_LIST_HEAD(&udev->vectors_in_use);
 	xa_for_each(&udev->vectors, key, vector)
 		kfree(vector);
 	xa_destroy(&udev->vectors);

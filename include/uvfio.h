@@ -29,6 +29,8 @@
  *   udev->user_lock            all that users do under device_lock (mutex)
  *   device_lock(pdev)          control: open, release, reset, every ioctl that is
  *                              answered by the device, probe, remove
+ *     irqbypass's lock         and KVM's below it, which may wait for a guest's
+ *                              memory: so not below mem_rwsem (mutex)
  *     group_lock               attach and detach, all devices (mutex)
  *       domain->table_rwsem    W for attaching to the page table
  *     udev->mem_rwsem          data: R for region access and BAR faults; W for
@@ -135,7 +137,8 @@ struct uvfio_vector {
 	bool fresh;			/* requested by the call under way */
 	bool masked;			/* by its user; the line is elsewhere */
 	bool off;			/* disabled: it is masked, or not connected */
-	bool bypass;			/* @producer is registered */
+	bool bypass;			/* @producer is registered; device_lock */
+	bool bypass_due;		/* is to be; device_lock */
 	bool steered;			/* the user gave it @cpus */
 	struct irq_bypass_producer producer;
 	unsigned long cpus[];		/* a cpumask */
@@ -226,7 +229,7 @@ struct uvfio_dev {
 	bool intx_armed;			/* the line has a handler */
 	bool intx_masked;			/* by a firing or by the user */
 	bool intx_disabled;			/* the user's command register bit */
-	bool intx_line_off;			/* at the interrupt controller */
+	bool intx_line_off;			/* at the interrupt controller, or not ours */
 };
 
 /* Capability chain of a GET_*INFO call, built by the handler. */
@@ -253,6 +256,7 @@ struct uvfio_cmd {
 		struct uvfio_irq_timer irq_timer;
 	};
 	void *data;		/* what follows the struct */
+	unsigned int done;	/* of what is done in turns */
 	struct uvfio_domain *domain;	/* ref, put when all is unlocked */
 	struct uvfio_caps caps;
 	bool unchanged;		/* there are no results to return */
@@ -320,6 +324,7 @@ int uvfio_listener_start(struct uvfio_listener *listener, int fd,
 			 bool (*signalled)(struct uvfio_listener *listener,
 					   bool may_sleep));
 void uvfio_listener_stop(struct uvfio_listener *listener);
+void uvfio_listener_work(struct work_struct *work);
 
 /* vfio_ioeventfd.c */
 int uvfio_ioeventfd_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
@@ -378,6 +383,7 @@ void uvfio_irqs_init(struct uvfio_dev *udev);
 int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_irqs_set_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_irqs_set(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
+int uvfio_irqs_steer_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_irqs_steer(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 void uvfio_irqs_show(struct seq_file *m, struct uvfio_dev *udev);
 void uvfio_irqs_release(struct uvfio_dev *udev);
@@ -391,13 +397,16 @@ int uvfio_vectors_connect(struct uvfio_dev *udev,
 			  struct eventfd_ctx **triggers);
 int uvfio_vectors_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 		       const void *data, bool masked);
-int uvfio_vectors_trigger(struct uvfio_dev *udev,
-			  const struct vfio_irq_set *set, const void *data);
+int uvfio_vectors_trigger(struct uvfio_dev *udev, struct uvfio_cmd *cmd);
 int uvfio_vectors_steer(struct uvfio_dev *udev,
 			const struct uvfio_irq_affinity *arg,
 			const struct cpumask *cpus);
 void uvfio_vectors_disable(struct uvfio_dev *udev);
 void uvfio_vectors_release(struct uvfio_dev *udev);
+void uvfio_vectors_bypass_stop(struct uvfio_dev *udev, u32 index,
+			       unsigned int start, unsigned int count);
+void uvfio_vectors_bypass_stop_all(struct uvfio_dev *udev);
+void uvfio_vectors_bypass_start(struct uvfio_dev *udev);
 void uvfio_vectors_show(struct seq_file *m, struct uvfio_dev *udev);
 void uvfio_vector_fire(struct uvfio_vector *vector);
 void uvfio_msix_update(struct uvfio_dev *udev);

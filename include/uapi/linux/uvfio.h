@@ -282,7 +282,9 @@ struct uvfio_irq_affinity {
  * VFIO_DEVICE_SET_IRQS connects before or after. Each period is one signal, counted
  * from when the last was due (CLOCK_MONOTONIC), so the sum does not drift; of those
  * that a stalled CPU could not give, it makes up for a thousand at most. Periods
- * without an eventfd are not made up for. UVFIO_DOMAIN_UNSET and close() stop it,
+ * without an eventfd are not made up for, nor, so that it harms nobody, are those
+ * that were missed because signalling took 5 ms and more: of an eventfd with a great
+ * many waiters. UVFIO_DOMAIN_UNSET and close() stop it,
  * a reset of the device does not.
  *
  * Errors beyond the common ones: EINVAL, @period_ns is out of range.
