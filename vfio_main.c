@@ -859,6 +859,7 @@ struct uvfio_dev *uvfio_dev_alloc(struct pci_dev *pdev)
 	INIT_LIST_HEAD(&udev->peer_maps);
 	init_rwsem(&udev->mem_rwsem);
 	spin_lock_init(&udev->cmd_lock);
+	udev->intx_line_off = true;	/* it is others' until it is requested */
 	INIT_LIST_HEAD(&udev->ioeventfds);
 	xa_init_flags(&udev->vectors, XA_FLAGS_ACCOUNT);
 	INIT_LIST_HEAD(&udev->vectors_in_use);

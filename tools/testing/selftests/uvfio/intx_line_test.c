@@ -101,6 +101,33 @@ static bool bit_is_set(const struct device *dev)
 	return raw_read16(dev, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
 }
 
+/* It takes nothing of the line before it has it: here it has just been bound. */
+TEST(line_is_left_to_others)
+{
+	struct device dev, neighbour_dev;
+	struct edu edu, neighbour;
+	int event;
+
+	ASSERT_EQ(0, device_prepare(EDU, &dev));
+	ASSERT_EQ(0, device_prepare(EDU_NEIGHBOUR, &neighbour_dev));
+	ASSERT_EQ(0, drop_privileges(TEST_UID));
+	event = event_new();
+	ASSERT_LE(0, event);
+	ASSERT_EQ(0, device_open_attached(&neighbour_dev, -1));
+	ASSERT_EQ(0, edu_start(&neighbour, neighbour_dev.fd));
+	ASSERT_EQ(0, arm(&neighbour_dev, event));
+	ASSERT_EQ(0, device_open_attached(&dev, -1));
+	ASSERT_EQ(0, edu_start(&edu, dev.fd));
+	ASSERT_EQ(0, uvfio_command(dev.fd, PCI_COMMAND_INTX_DISABLE, 0));
+	edu_write(&neighbour, EDU_IRQ_RAISE, 1);
+	EXPECT_TRUE(event_wait(event, WAIT_MS));
+	edu_write(&neighbour, EDU_IRQ_ACK, 1);
+	edu_stop(&edu);
+	edu_stop(&neighbour);
+	device_close(&dev);
+	device_close(&neighbour_dev);
+}
+
 TEST_F(line, masks_itself)
 {
 	int i;
