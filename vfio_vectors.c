@@ -207,21 +207,17 @@ static int vector_request(struct uvfio_vector *vector,
 	if (vector->irq < 0)
 		return vector->irq;
 
-	vector->name = kasprintf(GFP_KERNEL_ACCOUNT, "uvfio-%s[%u](%s)",
-				 mode_name[vector->index], vector->nr,
-				 pci_name(vector->udev->pdev));
-	if (!vector->name)
-		return -ENOMEM;
-
+	snprintf(vector->name, sizeof(vector->name), "uvfio-%s[%u](%s)",
+		 mode_name[vector->index], vector->nr,
+		 pci_name(vector->udev->pdev));
 	WRITE_ONCE(vector->trigger, trigger);
 	ret = vector->index == VFIO_PCI_INTX_IRQ_INDEX ?
 		uvfio_intx_request(vector) : msi_request(vector);
 	if (ret) {
 		WRITE_ONCE(vector->trigger, NULL);
-		kfree(vector->name);
-		vector->name = NULL;
 		return ret;
 	}
+	vector->requested = true;
 	if (vector->index == VFIO_PCI_INTX_IRQ_INDEX)
 		return 0;
 
@@ -239,15 +235,14 @@ static void vector_release(struct uvfio_vector *vector)
 		uvfio_intx_free(vector);
 	else
 		free_irq(vector->irq, vector);
-	kfree(vector->name);
-	vector->name = NULL;
+	vector->requested = false;
 	vector->off = false;
 }
 
 static void vector_mask(struct uvfio_vector *vector, bool masked)
 {
 	vector->masked = masked;
-	if (vector->name)
+	if (vector->requested)
 		vector_set_off(vector, masked || !vector->trigger);
 }
 
@@ -399,7 +394,7 @@ static void msix_settle(struct uvfio_dev *udev)
 	struct uvfio_vector *vector;
 
 	list_for_each_entry(vector, &udev->vectors_in_use, list)
-		if (vector->name)
+		if (vector->requested)
 			synchronize_irq(vector->irq);
 }
 
@@ -409,7 +404,7 @@ static void msix_rewrite_all(struct uvfio_dev *udev)
 	struct uvfio_vector *vector;
 
 	list_for_each_entry(vector, &udev->vectors_in_use, list)
-		if (vector->name)
+		if (vector->requested)
 			msix_rewrite(vector);
 }
 
@@ -534,7 +529,7 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 	if (index == VFIO_PCI_MSI_IRQ_INDEX)
 		msi_stop(udev->pdev);
 	list_for_each_entry_safe(vector, next, &udev->vectors_in_use, list) {
-		if (vector->name)
+		if (vector->requested)
 			vector_release(vector);
 		if (vector->trigger)
 			eventfd_ctx_put(vector->trigger);
@@ -575,7 +570,7 @@ static int request_fresh(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 			ret = PTR_ERR(vector);
 			break;
 		}
-		vector->fresh = !vector->name;
+		vector->fresh = !vector->requested;
 		if (!vector->fresh)
 			continue;
 		ret = vector_request(vector, triggers[i]);
@@ -610,7 +605,7 @@ static int exchange_triggers(struct uvfio_dev *udev,
 		vector = vector_find(udev, set->index, set->start + i);
 		if (triggers[i] && vector->fresh)
 			triggers[i] = NULL;
-		else if (vector && vector->name)
+		else if (vector && vector->requested)
 			triggers[i] = vector_exchange(vector, triggers[i]);
 	}
 	return 0;
@@ -729,7 +724,7 @@ static int vectors_move(struct uvfio_dev *udev,
 
 	for (i = 0; i < arg->count && !ret; i++) {
 		vector = vector_find(udev, arg->index, arg->start + i);
-		if (!vector->name)
+		if (!vector->requested)
 			continue;
 		cpumask_copy(before + i * cpumask_size(),
 			     irq_get_affinity_mask(vector->irq));
@@ -740,7 +735,7 @@ static int vectors_move(struct uvfio_dev *udev,
 
 	while (i--) {
 		vector = vector_find(udev, arg->index, arg->start + i);
-		if (vector->name)
+		if (vector->requested)
 			irq_set_affinity(vector->irq,
 					 before + i * cpumask_size());
 	}

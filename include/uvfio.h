@@ -132,14 +132,15 @@ struct uvfio_vector {
 	struct list_head list;		/* uvfio_dev.vectors_in_use */
 	u32 index;			/* VFIO_PCI_*_IRQ_INDEX */
 	unsigned int nr;
-	char *name;			/* NULL: not requested */
 	int irq;
+	bool requested;
 	bool fresh;			/* requested by the call under way */
 	bool masked;			/* by its user; the line is elsewhere */
 	bool off;			/* disabled: it is masked, or not connected */
 	bool bypass;			/* @producer is registered; device_lock */
 	bool bypass_due;		/* is to be; device_lock */
 	bool steered;			/* the user gave it @cpus */
+	char name[48];			/* in /proc/interrupts */
 	struct irq_bypass_producer producer;
 	unsigned long cpus[];		/* a cpumask */
 };
