@@ -545,7 +545,7 @@ int main(int argc, char **argv)
 	if (ret)
 		errx(2, "no KVM, or no probes: %s", strerror(-ret));
 	ret = kvm_is_interested() ?
-		      test_harness_run(argc, argv) :
+		      run_tests(argc, argv) :
 		      skip_all("KVM takes no producers: no posted interrupts");
 	clean_up();
 	return ret;

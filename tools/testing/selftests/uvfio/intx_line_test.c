@@ -409,7 +409,7 @@ int main(int argc, char **argv)
 	if (ret)
 		errx(2, "/lib/" TEST_MODULE ".ko: %s", strerror(-ret));
 
-	ret = test_harness_run(argc, argv);
+	ret = run_tests(argc, argv);
 	if (device_unbind(bdf) || module_unload(TEST_MODULE))
 		errx(2, "cannot unload " TEST_MODULE);
 	return ret;
