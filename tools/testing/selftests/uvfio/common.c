@@ -624,6 +624,13 @@ bool event_wait(int fd, int timeout_ms)
 	return read(fd, &count, sizeof(count)) == sizeof(count) && count;
 }
 
+int event_signal(int fd)
+{
+	const uint64_t one = 1;
+
+	return write(fd, &one, sizeof(one)) == sizeof(one) ? 0 : -errno;
+}
+
 /* Memory of its own, so that it has no neighbour that a test could hit. */
 void *dma_alloc(size_t size)
 {

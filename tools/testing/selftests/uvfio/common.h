@@ -131,6 +131,7 @@ uint64_t page_address(int pagemap, const void *address);
 
 int event_new(void);
 bool event_wait(int fd, int timeout_ms);
+int event_signal(int fd);
 
 void *dma_alloc(size_t size);
 void *huge_alloc(size_t size);

@@ -86,17 +86,12 @@ FIXTURE_TEARDOWN(event)
 	device_close(&self->dev);
 }
 
-static int connect(int fd, unsigned int index, int event)
-{
-	return uvfio_irq_eventfds(fd, index, 0, &event, 1);
-}
-
 static int loop_back(int fd, unsigned int index, uint8_t meant)
 {
 	return set_irqs(fd, BOOL_TRIGGER, index, 0, 1, &meant, 1);
 }
 
-#define CONNECT(event)	connect(self->fd, variant->index, event)
+#define CONNECT(event)	irq_connect(self->fd, variant->index, 0, event)
 #define TRIGGER()	uvfio_irq_trigger(self->fd, variant->index, 0, 1)
 #define LOOP_BACK(meant) loop_back(self->fd, variant->index, meant)
 #define DROP()		uvfio_irq_disable(self->fd, variant->index)
@@ -208,7 +203,7 @@ TEST_F(event, whatever_the_mode)
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		if (uvfio_irq_count(self->fd, modes[i]) < 1)
 			continue;
-		ASSERT_EQ(0, connect(self->fd, modes[i], self->other));
+		ASSERT_EQ(0, irq_connect(self->fd, modes[i], 0, self->other));
 		ASSERT_EQ(0, CONNECT(self->event));
 		EXPECT_EQ(0, TRIGGER());
 		EXPECT_EQ(1, event_take(self->event));
@@ -224,7 +219,8 @@ TEST_F(event, whatever_the_mode)
 		EXPECT_EQ(1, event_take(self->event));
 	}
 	/* And all three of this kind at a time. */
-	ASSERT_EQ(0, connect(self->fd, UVFIO_TIMER_IRQ_INDEX, self->other));
+	ASSERT_EQ(0, irq_connect(self->fd, UVFIO_TIMER_IRQ_INDEX, 0,
+				 self->other));
 	EXPECT_EQ(0, uvfio_irq_trigger(self->fd, UVFIO_TIMER_IRQ_INDEX, 0, 1));
 	EXPECT_EQ(1, event_take(self->other));
 	ASSERT_EQ(0, CONNECT(self->event));
@@ -292,8 +288,8 @@ TEST(no_errors_of_conventional_devices)
 		ASSERT_EQ(0, device_open_attached(&dev[i], -1));
 		fd = dev[i].fd;
 		EXPECT_EQ(-EINVAL, uvfio_irq_count(fd, index));
-		EXPECT_EQ(-EINVAL, connect(fd, index, event));
-		EXPECT_EQ(-EINVAL, connect(fd, index, -1));
+		EXPECT_EQ(-EINVAL, irq_connect(fd, index, 0, event));
+		EXPECT_EQ(-EINVAL, irq_connect(fd, index, 0, -1));
 		EXPECT_EQ(-EINVAL, uvfio_irq_disable(fd, index));
 		EXPECT_EQ(-EINVAL, uvfio_irq_trigger(fd, index, 0, 1));
 		EXPECT_EQ(-EINVAL, loop_back(fd, index, 1));
@@ -386,7 +382,7 @@ TEST_F(error, is_reported)
 	char text[16];
 	int i;
 
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	EXPECT_TRUE(fdinfo_is(self->fd, "err", "count=0"));
 	EXPECT_EQ(0, event_take(self->event));
 	for (i = 1; i <= 3; i++) {
@@ -402,19 +398,19 @@ TEST_F(error, goes_to_who_listens)
 {
 	/* Nobody: then it is not kept. */
 	ASSERT_EQ(0, FAIL());
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	EXPECT_EQ(0, event_take(self->event));
-	ASSERT_EQ(0, connect(self->fd, ERR, self->other));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->other));
 	ASSERT_EQ(0, FAIL());
 	EXPECT_EQ(1, event_take(self->other));
-	ASSERT_EQ(0, connect(self->fd, ERR, -1));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, -1));
 	ASSERT_EQ(0, FAIL());
-	ASSERT_EQ(0, connect(self->fd, ERR, self->other));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->other));
 	ASSERT_EQ(0, uvfio_irq_disable(self->fd, ERR));
 	ASSERT_EQ(0, FAIL());
 	EXPECT_EQ(0, event_take(self->event));
 	EXPECT_EQ(0, event_take(self->other));
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	ASSERT_EQ(0, FAIL());
 	EXPECT_EQ(1, event_take(self->event));
 	EXPECT_TRUE(WORKS());
@@ -422,7 +418,7 @@ TEST_F(error, goes_to_who_listens)
 
 TEST_F(error, without_a_user)
 {
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	ASSERT_EQ(0, FAIL());
 	EXPECT_EQ(1, event_take(self->event));
 	ASSERT_EQ(0, uvfio_detach(self->fd));
@@ -431,7 +427,7 @@ TEST_F(error, without_a_user)
 	ASSERT_EQ(0, FAIL());
 	ASSERT_EQ(0, device_open_attached(&self->dev, -1));
 	self->fd = self->dev.fd;
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	EXPECT_TRUE(WORKS());
 	EXPECT_EQ(0, event_take(self->event));
 }
@@ -439,7 +435,7 @@ TEST_F(error, without_a_user)
 /* The kernel resets what is behind the port; then it is for the user to do so. */
 TEST_F(error, fatal)
 {
-	ASSERT_EQ(0, connect(self->fd, ERR, self->event));
+	ASSERT_EQ(0, irq_connect(self->fd, ERR, 0, self->event));
 	EXPECT_TRUE(WORKS());
 	ASSERT_EQ(0, inject("DLP"));
 	EXPECT_EQ(0, recovery_wait(self->kmsg));
@@ -466,7 +462,7 @@ TEST(unplugging_is_a_request)
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", dev.bdf);
 	ASSERT_EQ(0, device_open_attached(&dev, -1));
-	ASSERT_EQ(0, connect(dev.fd, VFIO_PCI_REQ_IRQ_INDEX, event));
+	ASSERT_EQ(0, irq_connect(dev.fd, VFIO_PCI_REQ_IRQ_INDEX, 0, event));
 	ASSERT_EQ(0, monitor_command("device_del e1000e", answer,
 				     sizeof(answer)));
 	EXPECT_STREQ("", answer);
@@ -852,8 +848,8 @@ TEST_F(sink, full)
 	self->event[0] = self->full;
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, VFIO_PCI_MSIX_IRQ_INDEX, 0,
 					self->event, E1000E_VECTORS));
-	ASSERT_EQ(0, connect(self->dev2.fd, VFIO_PCI_MSI_IRQ_INDEX,
-			     self->full));
+	ASSERT_EQ(0, irq_connect(self->dev2.fd, VFIO_PCI_MSI_IRQ_INDEX, 0,
+				 self->full));
 	ASSERT_EQ(0, poll(&pollfd, 1, 0));
 	for (i = 1; i <= 3; i++) {
 		irq_fire(&self->source, 0);
@@ -906,7 +902,8 @@ TEST_F(sink, shared)
 
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, VFIO_PCI_MSIX_IRQ_INDEX, 0,
 					fds, E1000E_VECTORS));
-	ASSERT_EQ(0, connect(self->dev2.fd, VFIO_PCI_MSI_IRQ_INDEX, shared));
+	ASSERT_EQ(0, irq_connect(self->dev2.fd, VFIO_PCI_MSI_IRQ_INDEX, 0,
+				 shared));
 	for (i = 0; i < 4; i++) {
 		before = signals;
 		if (i == 2)

@@ -150,13 +150,6 @@ static int unmask_by(int fd, int event)
 			&event, sizeof(event));
 }
 
-static int signal_event(int event)
-{
-	const uint64_t one = 1;
-
-	return write(event, &one, sizeof(one)) == sizeof(one) ? 0 : -1;
-}
-
 static int arm(int fd, int event)
 {
 	return uvfio_irq_eventfds(fd, VFIO_PCI_INTX_IRQ_INDEX, 0, &event, 1);
@@ -171,11 +164,11 @@ TEST_F(intx, is_unmasked_by_an_eventfd)
 	EXPECT_TRUE(FIRES());
 	EXPECT_TRUE(IS_QUIET());
 	/* Not served: it fires again. */
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(FIRES());
 	ACK();
 	/* Served: nothing is made up. */
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(IS_QUIET());
 	RAISE();
 	EXPECT_TRUE(FIRES());
@@ -184,15 +177,15 @@ TEST_F(intx, is_unmasked_by_an_eventfd)
 	/* Another one in its place */
 	ASSERT_EQ(0, unmask_by(self->dev.fd, other));
 	RAISE();
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(IS_QUIET());
-	ASSERT_EQ(0, signal_event(other));
+	ASSERT_EQ(0, event_signal(other));
 	EXPECT_TRUE(FIRES());
 
 	/* None; what was signalled before it was connected counts. */
 	ASSERT_EQ(0, unmask_by(self->dev.fd, -1));
 	ASSERT_EQ(0, unmask_by(self->dev.fd, -1));
-	ASSERT_EQ(0, signal_event(other));
+	ASSERT_EQ(0, event_signal(other));
 	EXPECT_TRUE(IS_QUIET());
 	ASSERT_EQ(0, unmask_by(self->dev.fd, other));
 	EXPECT_TRUE(FIRES());
@@ -207,29 +200,29 @@ TEST_F(intx, is_masked_by_an_eventfd)
 
 	ASSERT_EQ(0, mask_by(self->dev.fd, mask));
 	ASSERT_EQ(0, unmask_by(self->dev.fd, unmask));
-	ASSERT_EQ(0, signal_event(mask));
+	ASSERT_EQ(0, event_signal(mask));
 	RAISE();
 	EXPECT_TRUE(IS_QUIET());
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(FIRES());
 	ACK();
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(IS_QUIET());
 	/* Calls and eventfds change the same mask. */
-	ASSERT_EQ(0, signal_event(mask));
+	ASSERT_EQ(0, event_signal(mask));
 	RAISE();
 	EXPECT_EQ(0, uvfio_intx_unmask(self->dev.fd));
 	EXPECT_TRUE(FIRES());
 	ACK();
 	EXPECT_EQ(0, uvfio_irq_mask(self->dev.fd, VFIO_PCI_INTX_IRQ_INDEX, 0,
 				    1));
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	RAISE();
 	EXPECT_TRUE(FIRES());
 	ACK();
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	ASSERT_EQ(0, mask_by(self->dev.fd, -1));
-	ASSERT_EQ(0, signal_event(mask));
+	ASSERT_EQ(0, event_signal(mask));
 	RAISE();
 	EXPECT_TRUE(FIRES());
 	ACK();
@@ -277,7 +270,7 @@ TEST_F(intx, a_mask_outlasts_the_eventfd)
 	EXPECT_TRUE(IS_QUIET());
 	ASSERT_EQ(0, arm(fd, -1));
 	/* Unmasked with nobody to tell: told when there is somebody. */
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(IS_QUIET());
 	ASSERT_EQ(0, arm(fd, self->event));
 	EXPECT_TRUE(FIRES());
@@ -287,12 +280,12 @@ TEST_F(intx, a_mask_outlasts_the_eventfd)
 	ASSERT_EQ(0, arm(fd, self->event));
 	EXPECT_TRUE(FIRES());
 	/* The eventfds went with the mode. */
-	ASSERT_EQ(0, signal_event(unmask));
+	ASSERT_EQ(0, event_signal(unmask));
 	EXPECT_TRUE(IS_QUIET());
 	EXPECT_TRUE(event_wait(unmask, 0));
 	ACK();
 	EXPECT_EQ(0, uvfio_intx_unmask(fd));
-	ASSERT_EQ(0, signal_event(mask));
+	ASSERT_EQ(0, event_signal(mask));
 	RAISE();
 	EXPECT_TRUE(FIRES());
 	ACK();
@@ -409,7 +402,7 @@ static void *signal_all_the_time(void *data)
 	struct busy *busy = data;
 
 	while (goes_on(busy))
-		signal_event(busy->event);
+		event_signal(busy->event);
 	return NULL;
 }
 

@@ -23,13 +23,6 @@
 #define LIMIT		1000
 #define PATTERN		0x8877665544332211ULL
 
-static int signal_event(int fd)
-{
-	uint64_t one = 1;
-
-	return write(fd, &one, sizeof(one)) == sizeof(one) ? 0 : -errno;
-}
-
 /* Not for a signal to come, as event_wait() is: that it is gone. */
 static bool event_consumed(int fd)
 {
@@ -141,7 +134,7 @@ TEST_F(memory, each_size_writes_its_bytes)
 						     at + 32, data, size,
 						     self->event));
 			EXPECT_TRUE(is_filled(bytes, 0xee, 128));
-			ASSERT_EQ(0, signal_event(self->event));
+			ASSERT_EQ(0, event_signal(self->event));
 			ASSERT_TRUE(event_consumed(self->event));
 			/* Removing waits for what is under way. */
 			ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR,
@@ -158,11 +151,11 @@ TEST_F(memory, ends_when_it_is_removed)
 {
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4,
 				     self->event));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(becomes(self->bar, 1));
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4, -1));
 	uvfio_write32(self->bar, 0, 2);
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(stays(self->bar, 2));
 	/* From now on the eventfd is one as any other. */
 	EXPECT_TRUE(event_wait(self->event, 0));
@@ -198,7 +191,7 @@ TEST_F(memory, one_of_each)
 
 	/* The others are still there. */
 	EXPECT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4, -1));
-	ASSERT_EQ(0, signal_event(other));
+	ASSERT_EQ(0, event_signal(other));
 	EXPECT_TRUE(becomes((char *)self->bar + 4, 1));
 	close(other);
 }
@@ -213,7 +206,7 @@ TEST_F(memory, so_many_and_no_more)
 					     i, 4, self->event));
 	EXPECT_EQ(-ENOSPC, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, i * 8, i,
 					   4, self->event));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	for (i = 0; i < LIMIT; i++)
 		ASSERT_TRUE(becomes((char *)self->bar + i * 8, i));
 	EXPECT_EQ(0xeeeeeeee, uvfio_read32(self->bar, i * 8));
@@ -268,7 +261,7 @@ TEST_F(memory, decoding_off_drops_signals)
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4,
 				     self->event));
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, 0, PCI_COMMAND_MEMORY));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	ASSERT_TRUE(event_consumed(self->event));
 	/* A new one is accepted. */
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 4, 1, 4,
@@ -276,7 +269,7 @@ TEST_F(memory, decoding_off_drops_signals)
 	ASSERT_EQ(0, uvfio_command(self->dev.fd, PCI_COMMAND_MEMORY, 0));
 	EXPECT_TRUE(stays(self->bar, 0xeeeeeeee));
 
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(becomes(self->bar, 1));
 	EXPECT_TRUE(becomes((char *)self->bar + 4, 1));
 }
@@ -286,13 +279,13 @@ TEST_F(memory, ends_with_the_attachment)
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4,
 				     self->event));
 	ASSERT_EQ(0, uvfio_detach(self->dev.fd));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(event_wait(self->event, 0));
 	EXPECT_EQ(-EUNATCH, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4,
 					    self->event));
 
 	ASSERT_EQ(0, uvfio_attach(self->dev.fd, -1));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(stays(self->bar, 0xeeeeeeee));
 	EXPECT_EQ(-ENODEV, uvfio_ioeventfd(self->dev.fd, MEMORY_BAR, 0, 1, 4,
 					   -1));
@@ -309,7 +302,7 @@ TEST_F(memory, ends_with_the_descriptor)
 	ASSERT_EQ(0, uvfio_bar_map(self->dev.fd, MEMORY_BAR, 0, MEMORY_SIZE,
 				   &self->bar));
 	uvfio_write32(self->bar, 0, 2);
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	EXPECT_TRUE(stays(self->bar, 2));
 	EXPECT_TRUE(event_wait(self->event, 0));
 }
@@ -538,7 +531,7 @@ TEST_F(counter, each_signal_is_one_write)
 				     self->data, 1, self->event));
 	EXPECT_EQ(0, testdev_count(self->dev.fd, variant->bar));
 	for (i = 1; i <= 100; i++) {
-		ASSERT_EQ(0, signal_event(self->event));
+		ASSERT_EQ(0, event_signal(self->event));
 		ASSERT_TRUE(counted(self->dev.fd, variant->bar, i));
 	}
 	/* However high it counts. */
@@ -550,7 +543,7 @@ TEST_F(counter, wrong_data_is_written_as_it_is)
 {
 	ASSERT_EQ(0, uvfio_ioeventfd(self->dev.fd, variant->bar, self->target,
 				     self->data ^ 1, 1, self->event));
-	ASSERT_EQ(0, signal_event(self->event));
+	ASSERT_EQ(0, event_signal(self->event));
 	usleep(QUIET_MS * 1000);
 	EXPECT_EQ(0, testdev_count(self->dev.fd, variant->bar));
 }
@@ -647,7 +640,7 @@ static void *load_signals(void *data)
 {
 	struct load *load = data;
 
-	while (load_goes_on(load, signal_event(load->event)))
+	while (load_goes_on(load, event_signal(load->event)))
 		;
 	return NULL;
 }
@@ -752,7 +745,7 @@ TEST_F(busy, everything_at_once)
 	uvfio_ioeventfd(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, E1000E_RDBAL,
 			0x220, 4, -1);
 	uvfio_write32(bar, E1000E_RDBAL, 0);
-	ASSERT_EQ(0, signal_event(self->load.event));
+	ASSERT_EQ(0, event_signal(self->load.event));
 	EXPECT_TRUE(becomes((char *)bar + E1000E_RDBAL, 0x110));
 	munmap((void *)bar, E1000E_BAR_SIZE);
 	close(self->load.event);
@@ -775,7 +768,7 @@ TEST_F(busy, device_goes)
 		__atomic_store_n(&self->load.stop, true, __ATOMIC_RELAXED);
 		EXPECT_EQ(0, pthread_join(self->thread[0], NULL));
 		/* No longer consumed. */
-		ASSERT_EQ(0, signal_event(self->load.event));
+		ASSERT_EQ(0, event_signal(self->load.event));
 		EXPECT_TRUE(event_wait(self->load.event, 0));
 		close(self->load.event);
 		device_close(&self->dev);

@@ -76,6 +76,30 @@ int irq_finish(struct interrupter *self)
 		uvfio_intx_unmask(self->fd) : 0;
 }
 
+static void *fire_on(void *data)
+{
+	struct firing *self = data;
+
+	while (!__atomic_load_n(&self->end, __ATOMIC_ACQUIRE)) {
+		irq_fire(self->source, self->vector);
+		/* Not armed just now: refused, and no matter. */
+		if (self->finish)
+			irq_finish(self->source);
+	}
+	return NULL;
+}
+
+int firing_start(struct firing *self)
+{
+	return pthread_create(&self->thread, NULL, fire_on, self);
+}
+
+int firing_stop(struct firing *self)
+{
+	__atomic_store_n(&self->end, true, __ATOMIC_RELEASE);
+	return pthread_join(self->thread, NULL);
+}
+
 int event_drain(int event)
 {
 	int count = 0;
@@ -145,6 +169,11 @@ bool irq_taken(const char *bdf, const char *mode, unsigned int nr,
 		found = strstr(line, name) && parse_taken(line, online, taken);
 	fclose(file);
 	return found;
+}
+
+int irq_connect(int fd, unsigned int index, unsigned int vector, int event)
+{
+	return uvfio_irq_eventfds(fd, index, vector, &event, 1);
 }
 
 int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,

@@ -6,6 +6,8 @@
 #ifndef UVFIO_TEST_IRQ_H
 #define UVFIO_TEST_IRQ_H
 
+#include <pthread.h>
+
 #include "common.h"
 #include "e1000e.h"
 #include "edu.h"
@@ -28,6 +30,19 @@ void irq_ack(struct interrupter *self);
 
 /* Serve the device and let the line fire again. */
 int irq_finish(struct interrupter *self);
+
+/* A thread that has it interrupt on and on. */
+struct firing {
+	struct interrupter *source;
+	unsigned int vector;
+	bool finish;		/* irq_finish() each time, armed or not */
+	/* private: */
+	pthread_t thread;
+	bool end;
+};
+
+int firing_start(struct firing *self);
+int firing_stop(struct firing *self);
 
 /* How many more signals come until it is quiet. */
 int event_drain(int event);
@@ -54,6 +69,9 @@ bool irq_state(int fd, const char *mode, unsigned int nr,
 
 bool irq_taken(const char *bdf, const char *mode, unsigned int nr,
 	       long taken[IRQ_CPUS]);
+
+/* One vector to an eventfd, or to none: -1. */
+int irq_connect(int fd, unsigned int index, unsigned int vector, int event);
 
 /* SET_IRQS as it is, with whatever the caller wants in it. */
 int set_irqs(int fd, uint32_t flags, uint32_t index, uint32_t start,

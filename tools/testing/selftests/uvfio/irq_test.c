@@ -493,24 +493,6 @@ TEST_F(irq, modes_can_follow_each_other)
 	EXPECT_LE(6, tried);
 }
 
-struct firing {
-	pthread_t thread;
-	struct interrupter *source;
-	bool end;
-};
-
-static void *fire_on(void *data)
-{
-	struct firing *firing = data;
-
-	while (!__atomic_load_n(&firing->end, __ATOMIC_ACQUIRE)) {
-		irq_fire(firing->source, 0);
-		/* Not armed in between: refused, and no matter. */
-		irq_finish(firing->source);
-	}
-	return NULL;
-}
-
 /*
  * Under fire, eventfds and whole modes come and go; and none of the messages
  * ends up in memory while they do.
@@ -518,9 +500,7 @@ static void *fire_on(void *data)
 TEST_F(irq, rearming_while_it_fires)
 {
 	uint8_t *page = dma_alloc(PAGE_SIZE);
-	struct firing firing = {
-		.source = &self->source,
-	};
+	struct firing firing = { .source = &self->source, .finish = true };
 	int i, none = -1;
 	bool changes;
 
@@ -532,7 +512,7 @@ TEST_F(irq, rearming_while_it_fires)
 	/* Before it fires: e1000e throttles the line otherwise, see above. */
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					&self->event[0], 1));
-	ASSERT_EQ(0, pthread_create(&firing.thread, NULL, fire_on, &firing));
+	ASSERT_EQ(0, firing_start(&firing));
 	for (i = 0; i < 100; i++) {
 		EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 						&self->event[0], 1));
@@ -558,8 +538,7 @@ TEST_F(irq, rearming_while_it_fires)
 	EXPECT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					&self->event[0], 1));
 	EXPECT_TRUE(event_wait(self->event[0], WAIT_MS));
-	__atomic_store_n(&firing.end, true, __ATOMIC_RELEASE);
-	ASSERT_EQ(0, pthread_join(firing.thread, NULL));
+	ASSERT_EQ(0, firing_stop(&firing));
 	EXPECT_EQ(0, FINISH());
 	event_drain(self->event[0]);
 	EXPECT_WORKS(0, self->event[0]);

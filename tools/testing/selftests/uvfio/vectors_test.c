@@ -66,12 +66,6 @@ FIXTURE_TEARDOWN(vectors)
 	device_close(&self->dev);
 }
 
-static int connect_one(int fd, unsigned int index, unsigned int vector,
-		       int event)
-{
-	return uvfio_irq_eventfds(fd, index, vector, &event, 1);
-}
-
 #define LAST		(variant->count - 1)
 #define FIRE(vector)	irq_fire(&self->source, vector)
 #define ACK()		irq_ack(&self->source)
@@ -80,7 +74,7 @@ static int connect_one(int fd, unsigned int index, unsigned int vector,
 #define UNMASK(start, count) \
 	uvfio_irq_unmask(self->fd, variant->index, start, count)
 #define CONNECT(vector, event) \
-	connect_one(self->fd, variant->index, vector, event)
+	irq_connect(self->fd, variant->index, vector, event)
 #define IS_QUIET(vector)	(!event_wait(self->event[vector], QUIET_MS))
 
 /* It fires, and that arrives; e1000e repeats itself until it is served. */
@@ -198,29 +192,13 @@ TEST_F(vectors, each_has_its_own_mask)
 		EXPECT_WORKS(i);
 }
 
-struct firing {
-	pthread_t thread;
-	struct interrupter *source;
-	unsigned int vector;
-	bool end;
-};
-
-static void *fire_on(void *data)
-{
-	struct firing *firing = data;
-
-	while (!__atomic_load_n(&firing->end, __ATOMIC_ACQUIRE))
-		irq_fire(firing->source, firing->vector);
-	return NULL;
-}
-
 /* When the call has returned, the handler is not still about to signal. */
 TEST_F(vectors, nothing_comes_after_masking)
 {
 	struct firing firing = { .source = &self->source, .vector = LAST };
 	int i, arrived = 0;
 
-	ASSERT_EQ(0, pthread_create(&firing.thread, NULL, fire_on, &firing));
+	ASSERT_EQ(0, firing_start(&firing));
 	for (i = 0; i < 300; i++) {
 		usleep(1000);
 		ASSERT_EQ(0, MASK(LAST, 1));
@@ -231,8 +209,7 @@ TEST_F(vectors, nothing_comes_after_masking)
 		/* At least what was pending comes. */
 		EXPECT_TRUE(event_wait(self->event[LAST], WAIT_MS));
 	}
-	__atomic_store_n(&firing.end, true, __ATOMIC_RELEASE);
-	ASSERT_EQ(0, pthread_join(firing.thread, NULL));
+	ASSERT_EQ(0, firing_stop(&firing));
 	ACK();
 	event_drain(self->event[LAST]);
 	EXPECT_WORKS(LAST);
@@ -363,14 +340,13 @@ TEST_F(msix, vectors_can_be_added)
 	EXPECT_EQ(self->fixed ? 3 : 2, irqs_allocated(&self->dev));
 	EXPECT_TRUE(vector_works(&self->source, 2, self->event[2], WAIT_MS));
 
-	ASSERT_EQ(0, pthread_create(&firing.thread, NULL, fire_on, &firing));
+	ASSERT_EQ(0, firing_start(&firing));
 	EXPECT_EQ(expected, msix_connect(self->fd, 4, &self->event[4], 1));
 	EXPECT_TRUE(event_wait(self->event[2], WAIT_MS));
 	EXPECT_EQ(expected, msix_connect(self->fd, 1, &self->event[1], 4));
 	EXPECT_EQ(0, msix_connect(self->fd, 0, self->event, 2));
 	EXPECT_TRUE(event_wait(self->event[2], WAIT_MS));
-	__atomic_store_n(&firing.end, true, __ATOMIC_RELEASE);
-	ASSERT_EQ(0, pthread_join(firing.thread, NULL));
+	ASSERT_EQ(0, firing_stop(&firing));
 	irq_ack(&self->source);
 	event_drain(self->event[2]);
 
