@@ -65,12 +65,13 @@ struct uvfio_op {
 	unsigned int nr;
 	u8 node;
 	bool no_domain;		/* answered before a domain is set */
-	bool tail;		/* an array follows the struct */
 	bool out;		/* the struct returns results ... */
 	u8 first_out;		/* ... from this member on */
 	u8 min;			/* bytes of the mandatory members; 0: no struct */
 	u8 size;		/* bytes of the members known here */
 	u8 cap_offset;		/* where that member is; 0: no capabilities */
+	/* How long the array is that follows the struct, or an error. */
+	int (*tail)(const struct uvfio_cmd *cmd);
 	/*
 	 * First, with mem_rwsem for read alone; -EAGAIN: it is one for @device,
 	 * -ERESTART: there is more to do, when others had their turn.
@@ -111,6 +112,30 @@ static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	return 0;
 }
 
+/* What follows a struct: the business of its flags. */
+static int irq_data_len(const struct uvfio_cmd *cmd)
+{
+	const struct vfio_irq_set *set = &cmd->irq_set;
+
+	if (set->count > UVFIO_MAX_VECTORS)
+		return -EINVAL;
+	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
+		return set->count * sizeof(s32);
+	if (set->flags & VFIO_IRQ_SET_DATA_BOOL)
+		return set->count;
+	return 0;
+}
+
+static int cpus_len(const struct uvfio_cmd *cmd)
+{
+	const struct uvfio_irq_affinity *arg = &cmd->irq_affinity;
+
+	if (!arg->size || arg->size % sizeof(arg->cpus[0]) ||
+	    arg->size > UVFIO_MAX_CPUS / BITS_PER_BYTE)
+		return -EINVAL;
+	return arg->size;
+}
+
 #define ARG(type, last) \
 	.min = offsetofend(type, last), .size = sizeof(type)
 #define ARG_CAPS(type, last) \
@@ -138,11 +163,11 @@ static const struct uvfio_op uvfio_ops[] = {
 	{ VFIO_DEVICE_GET_IRQ_INFO, ON_DEVICE, .no_domain = true, .out = true,
 	  ARG(struct vfio_irq_info, count),
 	  .device = uvfio_irqs_info },
-	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE, .tail = true,
-	  ARG(struct vfio_irq_set, count),
+	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE,
+	  ARG(struct vfio_irq_set, count), .tail = irq_data_len,
 	  .shared = uvfio_irqs_set_shared, .device = uvfio_pci_set_irqs },
-	{ UVFIO_IRQ_SET_AFFINITY, ON_DEVICE, .tail = true,
-	  ARG(struct uvfio_irq_affinity, size),
+	{ UVFIO_IRQ_SET_AFFINITY, ON_DEVICE,
+	  ARG(struct uvfio_irq_affinity, size), .tail = cpus_len,
 	  .shared = uvfio_irqs_steer_shared, .device = uvfio_pci_steer_irqs },
 	{ UVFIO_IRQ_TIMER, ON_DEVICE,
 	  ARG(struct uvfio_irq_timer, period_ns),
@@ -189,30 +214,11 @@ static const struct uvfio_op *op_find(enum uvfio_node node, unsigned int nr)
 	return NULL;
 }
 
-/* Bytes that follow struct vfio_irq_set: the business of its flags. */
-static int irq_data_len(const struct vfio_irq_set *set)
-{
-	if (set->count > UVFIO_MAX_VECTORS)
-		return -EINVAL;
-	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
-		return set->count * sizeof(s32);
-	if (set->flags & VFIO_IRQ_SET_DATA_BOOL)
-		return set->count;
-	return 0;
-}
-
-static int cpus_len(const struct uvfio_irq_affinity *arg)
-{
-	return !arg->size || arg->size % sizeof(arg->cpus[0]) ||
-	       arg->size > UVFIO_MAX_CPUS / BITS_PER_BYTE ? -EINVAL : arg->size;
-}
-
 /* What follows the struct. */
 static int fetch_tail(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		      void __user *arg)
 {
-	int len = op->nr == VFIO_DEVICE_SET_IRQS ? irq_data_len(&cmd->irq_set) :
-						   cpus_len(&cmd->irq_affinity);
+	int len = op->tail(cmd);
 	void *data;
 
 	if (len <= 0)
