@@ -127,18 +127,6 @@ static struct uvfio_event *event_of(struct uvfio_dev *udev, u32 index)
 						UVFIO_NUM_EVENTS)];
 }
 
-/* Takes the reference that comes with @trigger. */
-static void event_set(struct uvfio_dev *udev, u32 index,
-		      struct eventfd_ctx *trigger)
-{
-	if (index == UVFIO_TIMER_IRQ_INDEX)
-		timer_exchange(&udev->timer, &trigger);
-	else
-		swap(event_of(udev, index)->trigger, trigger);
-	if (trigger)
-		eventfd_ctx_put(trigger);
-}
-
 void uvfio_events_init(struct uvfio_dev *udev)
 {
 	udev->timer.event = event_of(udev, UVFIO_TIMER_IRQ_INDEX);
@@ -162,7 +150,13 @@ void uvfio_event_trigger(struct uvfio_dev *udev, u32 index,
 			 struct eventfd_ctx *trigger)
 {
 	lockdep_assert_held_write(&udev->mem_rwsem);
-	event_set(udev, index, trigger);
+
+	if (index == UVFIO_TIMER_IRQ_INDEX)
+		timer_exchange(&udev->timer, &trigger);
+	else
+		swap(event_of(udev, index)->trigger, trigger);
+	if (trigger)
+		eventfd_ctx_put(trigger);
 }
 
 /**
@@ -209,7 +203,7 @@ void uvfio_events_release(struct uvfio_dev *udev)
 	lockdep_assert_held_write(&udev->mem_rwsem);
 
 	for (index = VFIO_PCI_ERR_IRQ_INDEX; index < UVFIO_NUM_IRQS; index++) {
-		event_set(udev, index, NULL);
+		uvfio_event_trigger(udev, index, NULL);
 		event_of(udev, index)->count = 0;
 	}
 	udev->timer.period_ns = 0;

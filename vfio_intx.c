@@ -26,12 +26,17 @@ struct uvfio_intx_listener {
 	bool mask;		/* what a signal does, or unmask */
 };
 
-static bool intx_silent(struct uvfio_dev *udev)
+/* Whether or not it is masked. */
+static bool intx_off(struct uvfio_dev *udev)
 {
 	lockdep_assert_held(&udev->cmd_lock);
 
-	return !udev->intx_armed || udev->intx_masked || udev->intx_disabled ||
-	       udev->in_reset;
+	return !udev->intx_armed || udev->intx_disabled || udev->in_reset;
+}
+
+static bool intx_silent(struct uvfio_dev *udev)
+{
+	return intx_off(udev) || udev->intx_masked;
 }
 
 /*
@@ -41,14 +46,11 @@ static bool intx_silent(struct uvfio_dev *udev)
  */
 static bool intx_disable_bit(struct uvfio_dev *udev)
 {
-	lockdep_assert_held(&udev->cmd_lock);
-
 	if (udev->irq_index > VFIO_PCI_INTX_IRQ_INDEX &&
 	    udev->pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
 		return false;
 	/* Where it may be broken, masking is left to the controller. */
-	return !udev->intx_armed || udev->intx_disabled || udev->in_reset ||
-	       (udev->intx_maskable && udev->intx_masked);
+	return udev->intx_maskable ? intx_silent(udev) : intx_off(udev);
 }
 
 /* A line without the disable bit, at the interrupt controller. */

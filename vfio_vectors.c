@@ -87,14 +87,17 @@ static struct uvfio_vector *vector_use(struct uvfio_dev *udev, u32 index,
 	return vector;
 }
 
-static int vectors_use(struct uvfio_dev *udev, u32 index, unsigned int start,
-		       unsigned int count)
+/* @get: vector_use(), or vector_get() for what outlasts the mode */
+static int vectors_get(struct uvfio_dev *udev, u32 index, unsigned int start,
+		       unsigned int count,
+		       struct uvfio_vector *(*get)(struct uvfio_dev *udev,
+						   u32 index, unsigned int nr))
 {
 	struct uvfio_vector *vector;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		vector = vector_use(udev, index, start + i);
+		vector = get(udev, index, start + i);
 		if (IS_ERR(vector))
 			return PTR_ERR(vector);
 	}
@@ -539,7 +542,7 @@ void uvfio_vectors_disable(struct uvfio_dev *udev)
 	}
 	if (index == VFIO_PCI_INTX_IRQ_INDEX)
 		uvfio_intx_stop(udev);
-	if (index != VFIO_PCI_INTX_IRQ_INDEX)
+	else
 		vectors_free(udev->pdev);
 }
 
@@ -656,7 +659,7 @@ int uvfio_vectors_mask(struct uvfio_dev *udev, const struct vfio_irq_set *set,
 	unsigned int i;
 	int ret;
 
-	ret = vectors_use(udev, set->index, set->start, set->count);
+	ret = vectors_get(udev, set->index, set->start, set->count, vector_use);
 	if (ret)
 		return ret;
 
@@ -697,21 +700,6 @@ int uvfio_vectors_trigger(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 }
 
 /* CPUs */
-
-/* Objects to remember the CPUs in, also of vectors that are not requested. */
-static int vectors_get(struct uvfio_dev *udev,
-		       const struct uvfio_irq_affinity *arg)
-{
-	struct uvfio_vector *vector;
-	unsigned int i;
-
-	for (i = 0; i < arg->count; i++) {
-		vector = vector_get(udev, arg->index, arg->start + i);
-		if (IS_ERR(vector))
-			return PTR_ERR(vector);
-	}
-	return 0;
-}
 
 /* All of them or none; @before has room for where each was. */
 static int vectors_move(struct uvfio_dev *udev,
@@ -763,7 +751,8 @@ int uvfio_vectors_steer(struct uvfio_dev *udev,
 	if (!before)
 		return -ENOMEM;
 
-	ret = vectors_get(udev, arg);
+	/* To remember the CPUs in, also of those that are not requested. */
+	ret = vectors_get(udev, arg->index, arg->start, arg->count, vector_get);
 	if (!ret)
 		ret = vectors_move(udev, arg, cpus, before);
 	kvfree(before);

@@ -91,6 +91,9 @@
  * there; the notifier is gone from the memory management before it is freed. What
  * the device of a BAR holds is its struct, not the device: unbinding it takes the
  * BAR out of every domain.
+ *
+ * struct uvfio_vector lives from its first use until the user is gone: its handler
+ * has ended by then, with free_irq(), and KVM has let go of it as a producer.
  */
 
 #define UVFIO_REGION_SHIFT	40
