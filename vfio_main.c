@@ -61,17 +61,23 @@ enum uvfio_node {
 	ON_DOMAIN = BIT(1),
 };
 
+/* Not a function for each: an indirect call costs as much as a small copy. */
+enum uvfio_tail {
+	TAIL_NONE,
+	TAIL_IRQ_DATA,
+	TAIL_CPUS,
+};
+
 struct uvfio_op {
 	unsigned int nr;
 	u8 node;
 	bool no_domain;		/* answered before a domain is set */
+	u8 tail;		/* enum uvfio_tail: what follows the struct */
 	bool out;		/* the struct returns results ... */
 	u8 first_out;		/* ... from this member on */
 	u8 min;			/* bytes of the mandatory members; 0: no struct */
 	u8 size;		/* bytes of the members known here */
 	u8 cap_offset;		/* where that member is; 0: no capabilities */
-	/* How long the array is that follows the struct, or an error. */
-	int (*tail)(const struct uvfio_cmd *cmd);
 	/*
 	 * First, with mem_rwsem for read alone; -EAGAIN: it is one for @device,
 	 * -ERESTART: there is more to do, when others had their turn.
@@ -112,11 +118,9 @@ static int device_domain_unset(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 	return 0;
 }
 
-/* What follows a struct: the business of its flags. */
-static int irq_data_len(const struct uvfio_cmd *cmd)
+/* The business of its flags. */
+static int irq_data_len(const struct vfio_irq_set *set)
 {
-	const struct vfio_irq_set *set = &cmd->irq_set;
-
 	if (set->count > UVFIO_MAX_VECTORS)
 		return -EINVAL;
 	if (set->flags & VFIO_IRQ_SET_DATA_EVENTFD)
@@ -126,10 +130,8 @@ static int irq_data_len(const struct uvfio_cmd *cmd)
 	return 0;
 }
 
-static int cpus_len(const struct uvfio_cmd *cmd)
+static int cpus_len(const struct uvfio_irq_affinity *arg)
 {
-	const struct uvfio_irq_affinity *arg = &cmd->irq_affinity;
-
 	if (!arg->size || arg->size % sizeof(arg->cpus[0]) ||
 	    arg->size > UVFIO_MAX_CPUS / BITS_PER_BYTE)
 		return -EINVAL;
@@ -164,10 +166,10 @@ static const struct uvfio_op uvfio_ops[] = {
 	  ARG(struct vfio_irq_info, count),
 	  .device = uvfio_irqs_info },
 	{ VFIO_DEVICE_SET_IRQS, ON_DEVICE,
-	  ARG(struct vfio_irq_set, count), .tail = irq_data_len,
+	  ARG(struct vfio_irq_set, count), .tail = TAIL_IRQ_DATA,
 	  .shared = uvfio_irqs_set_shared, .device = uvfio_pci_set_irqs },
 	{ UVFIO_IRQ_SET_AFFINITY, ON_DEVICE,
-	  ARG(struct uvfio_irq_affinity, size), .tail = cpus_len,
+	  ARG(struct uvfio_irq_affinity, size), .tail = TAIL_CPUS,
 	  .shared = uvfio_irqs_steer_shared, .device = uvfio_pci_steer_irqs },
 	{ UVFIO_IRQ_TIMER, ON_DEVICE,
 	  ARG(struct uvfio_irq_timer, period_ns),
@@ -214,11 +216,23 @@ static const struct uvfio_op *op_find(enum uvfio_node node, unsigned int nr)
 	return NULL;
 }
 
+static int tail_len(const struct uvfio_op *op, const struct uvfio_cmd *cmd)
+{
+	switch (op->tail) {
+	case TAIL_IRQ_DATA:
+		return irq_data_len(&cmd->irq_set);
+	case TAIL_CPUS:
+		return cpus_len(&cmd->irq_affinity);
+	default:
+		return 0;
+	}
+}
+
 /* What follows the struct. */
 static int fetch_tail(const struct uvfio_op *op, struct uvfio_cmd *cmd,
 		      void __user *arg)
 {
-	int len = op->tail(cmd);
+	int len = tail_len(op, cmd);
 	void *data;
 
 	if (len <= 0)
