@@ -46,6 +46,14 @@ static unsigned int count_of(struct uvfio_dev *udev, u32 index)
 	}
 }
 
+static bool has_all(struct uvfio_dev *udev, u32 index, unsigned int start,
+		    unsigned int count)
+{
+	unsigned int there = count_of(udev, index);
+
+	return start < there && count <= there - start;
+}
+
 int uvfio_irqs_info(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	struct vfio_irq_info *info = &cmd->irq_info;
@@ -178,11 +186,10 @@ static int check_set(struct uvfio_dev *udev, const struct vfio_irq_set *set)
 {
 	u32 data = set->flags & VFIO_IRQ_SET_DATA_TYPE_MASK;
 	u32 action = set->flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
-	unsigned int count = count_of(udev, set->index);
 
 	if (set->flags != (data | action) || !is_power_of_2(data) ||
-	    !is_power_of_2(action) || set->start >= count ||
-	    set->count > count - set->start)
+	    !is_power_of_2(action) ||
+	    !has_all(udev, set->index, set->start, set->count))
 		return -EINVAL;
 	return 0;
 }
@@ -270,13 +277,11 @@ static int cpus_from_user(const struct uvfio_irq_affinity *arg,
 int uvfio_irqs_steer_shared(struct uvfio_dev *udev, struct uvfio_cmd *cmd)
 {
 	const struct uvfio_irq_affinity *arg = &cmd->irq_affinity;
-	unsigned int count = count_of(udev, arg->index);
 
 	/* INTx is a line, which others may have to share. */
 	if ((arg->index != VFIO_PCI_MSI_IRQ_INDEX &&
 	     arg->index != VFIO_PCI_MSIX_IRQ_INDEX) || arg->flags ||
-	    !arg->count || arg->start >= count ||
-	    arg->count > count - arg->start)
+	    !arg->count || !has_all(udev, arg->index, arg->start, arg->count))
 		return -EINVAL;
 	return -EAGAIN;
 }
