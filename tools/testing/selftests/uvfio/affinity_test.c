@@ -237,7 +237,6 @@ static bool source_is_on(struct source *source, int cpu)
 FIXTURE_SETUP(affinity)
 {
 	struct source *source = &self->source;
-	unsigned int i;
 
 	source->which = variant->which;
 	source->index = variant->index;
@@ -248,10 +247,7 @@ FIXTURE_SETUP(affinity)
 	self->root = root_start();
 	ASSERT_LE(0, self->root);
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		source->event[i] = event_new();
-		ASSERT_LE(0, source->event[i]);
-	}
+	ASSERT_EQ(0, events_new(source->event, E1000E_VECTORS));
 	ASSERT_EQ(0, device_open(&source->dev));
 	ASSERT_EQ(0, source_start(source));
 }

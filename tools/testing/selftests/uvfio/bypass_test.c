@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "irq.h"
@@ -26,7 +25,6 @@ int main(void)
 
 #else
 
-#define TRACING		"/sys/kernel/tracing"
 #define PROBES		TRACING "/kprobe_events"
 #define PROBES_ENABLED	TRACING "/events/uvfio_test/enable"
 
@@ -50,13 +48,6 @@ struct seen {
 	int added, removed, offered;
 	int irq;	/* of the one added last */
 };
-
-static int trace_open(void)
-{
-	int fd = open(TRACING "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd;
-}
 
 static void look(int trace, struct seen *seen)
 {
@@ -218,20 +209,16 @@ FIXTURE_TEARDOWN(bypass)
 		EXPECT_EQ(__irq, rig->seen.irq); \
 	} while (0)
 
-#define ARM(vector, event)	arm(&rig->dev, (vector), (event))
+#define ARM(vector, event) \
+	irq_connect(rig->dev.fd, VFIO_PCI_MSIX_IRQ_INDEX, (vector), (event))
 #define LISTEN(event)		guest_listens(rig->guest, (event), LINE)
 #define IGNORE(event)		guest_ignores(rig->guest, (event), LINE)
-
-static int arm(const struct device *dev, unsigned int vector, int event)
-{
-	return uvfio_irq_eventfds(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX, vector,
-				  &event, 1);
-}
 
 /* All vectors enabled, none of them with an eventfd. */
 static int enable(const struct device *dev)
 {
-	return arm(dev, E1000E_VECTORS - 1, -1);
+	return irq_connect(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX, E1000E_VECTORS - 1,
+			   -1);
 }
 
 /* e1000e may repeat an interrupt, until it is served. */
@@ -358,7 +345,7 @@ static int part(struct device *dev, int guest, int event, enum way way)
 {
 	switch (way) {
 	case DROPPED:
-		return arm(dev, 1, -1);
+		return irq_connect(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX, 1, -1);
 	case TORN_DOWN:
 		return uvfio_irq_disable(dev->fd, VFIO_PCI_MSIX_IRQ_INDEX);
 	case DETACHED:
@@ -510,8 +497,8 @@ static int prepare(void)
 
 	if (!ret && chmod("/dev/kvm", 0666))
 		ret = -errno;
-	if (!file_exists(PROBES))
-		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	if (!ret)
+		ret = tracing_mount();
 	if (!ret)
 		ret = write_file(PROBES, ALL_PROBES);
 	return ret ? ret : write_file(PROBES_ENABLED, "1");

@@ -19,6 +19,7 @@
 #include <linux/capability.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -241,6 +242,27 @@ int module_probe(const char *name)
 		_exit(127);
 	}
 	return waitpid(pid, &status, 0) == pid && !status ? 0 : -ENOENT;
+}
+
+int tracing_mount(void)
+{
+	if (file_exists(TRACING "/trace"))
+		return 0;
+	return mount("tracefs", TRACING, "tracefs", 0, NULL) ? -errno : 0;
+}
+
+/* What is traced from now on. */
+int trace_open(void)
+{
+	int ret, fd;
+
+	ret = tracing_mount();
+	if (!ret)
+		ret = write_file(TRACING "/trace", "");
+	if (ret)
+		return ret;
+	fd = open(TRACING "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 /* A driver of the kernel's; false: this kernel does not have it. */
@@ -611,6 +633,18 @@ int event_new(void)
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
 	return fd < 0 ? -errno : fd;
+}
+
+int events_new(int *events, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		events[i] = event_new();
+		if (events[i] < 0)
+			return events[i];
+	}
+	return 0;
 }
 
 /* Whether the eventfd was signalled; takes the signal. */

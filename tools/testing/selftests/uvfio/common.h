@@ -27,6 +27,8 @@
 #define QUIET_MS	100
 
 #define PAGE_SIZE	4096UL
+
+#define TRACING		"/sys/kernel/tracing"	/* from tracing_mount() on */
 #define HUGE_SIZE	(2UL << 20)
 #define MEMLOCK_BYTES	(8UL << 20)
 
@@ -85,6 +87,8 @@ int device_give(const char *node, uid_t uid);
 int module_load(const char *path, const char *parameters);
 int module_unload(const char *name);
 int module_probe(const char *name);
+int tracing_mount(void);
+int trace_open(void);
 bool driver_available(const char *module, const char *driver);
 int device_prepare(enum which which, struct device *dev);
 int raw_open(const struct device *dev);
@@ -130,6 +134,7 @@ bool fdinfo_becomes(int fd, const char *key, long long value);
 uint64_t page_address(int pagemap, const void *address);
 
 int event_new(void);
+int events_new(int *events, unsigned int count);
 bool event_wait(int fd, int timeout_ms);
 int event_signal(int fd);
 

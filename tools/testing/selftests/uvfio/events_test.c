@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/mount.h>
 
 #include "irq.h"
 #include "monitor.h"
@@ -16,7 +15,6 @@
 #include "root.h"
 #include "test.h"
 
-#define TRACING		"/sys/kernel/tracing"
 #define TRACE_IRQ	TRACING "/events/uvfio/uvfio_irq/enable"
 
 /* Those two as indices, of devices of both kinds. */
@@ -549,21 +547,8 @@ FIXTURE_VARIANT_ADD(shown, e1000e_msix)
 	.count = E1000E_VECTORS,
 };
 
-static int trace_open(void)
-{
-	int fd;
-
-	if (!file_exists(TRACE_IRQ))
-		mount("tracefs", TRACING, "tracefs", 0, NULL);
-	write_file(TRACING "/trace", "");
-	fd = open(TRACING "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 FIXTURE_SETUP(shown)
 {
-	unsigned int i;
-
 	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
 	self->root = root_start();
 	ASSERT_LE(0, self->root);
@@ -574,10 +559,7 @@ FIXTURE_SETUP(shown)
 	self->fd = self->dev.fd;
 	ASSERT_EQ(0, interrupter_start(&self->source, variant->which,
 				       &self->dev, variant->index));
-	for (i = 0; i < variant->count; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, variant->count));
 }
 
 FIXTURE_TEARDOWN(shown)
@@ -783,7 +765,6 @@ FIXTURE(sink)
 FIXTURE_SETUP(sink)
 {
 	uint64_t full = FULL;
-	unsigned int i;
 
 	self->dev2.fd = -1;
 	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
@@ -796,10 +777,7 @@ FIXTURE_SETUP(sink)
 				       VFIO_PCI_MSIX_IRQ_INDEX));
 	ASSERT_EQ(0, interrupter_start(&self->source2, EDU, &self->dev2,
 				       VFIO_PCI_MSI_IRQ_INDEX));
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 	/* Who would signal this one by write() would wait. */
 	self->full = eventfd(0, EFD_CLOEXEC);
 	ASSERT_LE(0, self->full);

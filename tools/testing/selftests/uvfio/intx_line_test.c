@@ -7,7 +7,7 @@
 #include <err.h>
 #include <pthread.h>
 
-#include "edu.h"
+#include "irq.h"
 #include "test.h"
 
 #define TEST_MODULE	"no_intx_mask"
@@ -52,8 +52,7 @@ FIXTURE_TEARDOWN(line)
 
 static int arm(const struct device *dev, int event)
 {
-	return uvfio_irq_eventfds(dev->fd, VFIO_PCI_INTX_IRQ_INDEX, 0, &event,
-				  1);
+	return irq_connect(dev->fd, VFIO_PCI_INTX_IRQ_INDEX, 0, event);
 }
 
 static int disarm(const struct device *dev)

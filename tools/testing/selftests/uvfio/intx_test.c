@@ -152,7 +152,7 @@ static int unmask_by(int fd, int event)
 
 static int arm(int fd, int event)
 {
-	return uvfio_irq_eventfds(fd, VFIO_PCI_INTX_IRQ_INDEX, 0, &event, 1);
+	return irq_connect(fd, VFIO_PCI_INTX_IRQ_INDEX, 0, event);
 }
 
 TEST_F(intx, is_unmasked_by_an_eventfd)

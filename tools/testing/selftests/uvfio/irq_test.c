@@ -61,17 +61,12 @@ FIXTURE_VARIANT_ADD(irq, e1000e_msix)
 
 FIXTURE_SETUP(irq)
 {
-	int i;
-
 	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open(&self->dev));
 	self->fd = self->dev.fd;
 	ASSERT_EQ(0, START());
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 }
 
 FIXTURE_TEARDOWN(irq)
@@ -557,17 +552,12 @@ FIXTURE(msix)
 
 FIXTURE_SETUP(msix)
 {
-	int i;
-
 	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open(&self->dev));
 	ASSERT_EQ(0, interrupter_start(&self->source, E1000E, &self->dev,
 				       VFIO_PCI_MSIX_IRQ_INDEX));
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 }
 
 FIXTURE_TEARDOWN(msix)

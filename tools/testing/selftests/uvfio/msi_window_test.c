@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "dma.h"
+#include "irq.h"
 #include "monitor.h"
 #include "test.h"
 
@@ -70,8 +71,7 @@ FIXTURE_TEARDOWN(window)
 
 static int arm_edu(struct probe *probe, int event)
 {
-	return uvfio_irq_eventfds(probe->edu_dev.fd, VFIO_PCI_MSI_IRQ_INDEX, 0,
-				  &event, 1);
+	return irq_connect(probe->edu_dev.fd, VFIO_PCI_MSI_IRQ_INDEX, 0, event);
 }
 
 static bool edu_interrupts(struct probe *probe, int event)

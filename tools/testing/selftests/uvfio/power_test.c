@@ -587,8 +587,6 @@ FIXTURE(restored)
 
 FIXTURE_SETUP(restored)
 {
-	int i;
-
 	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
 	self->control = raw_cap(&self->dev, PCI_CAP_ID_PM) + PCI_PM_CTRL;
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
@@ -598,10 +596,7 @@ FIXTURE_SETUP(restored)
 	self->bar = bar_map(self->dev.fd, VFIO_PCI_BAR0_REGION_INDEX, 0,
 			    E1000E_BAR_SIZE);
 	ASSERT_NE(MAP_FAILED, self->bar);
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 }
 
 FIXTURE_TEARDOWN(restored)

@@ -5,14 +5,12 @@
  */
 #include <fcntl.h>
 #include <stdarg.h>
-#include <sys/mount.h>
 
 #include "dma.h"
 #include "test.h"
 
 #define IOVA		0x100000ULL
 #define PAGES		4
-#define TRACING		"/sys/kernel/tracing"
 #define TEXT		8192
 
 FIXTURE(state)
@@ -227,8 +225,7 @@ TEST_F(state, tracepoints_tell_each_step)
 	unsigned long vaddr = (uintptr_t)self->memory;
 	char expected[160];
 
-	if (!file_exists(TRACING "/trace"))
-		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	ASSERT_EQ(0, tracing_mount());
 	ASSERT_EQ(0, write_file(TRACING "/events/uvfio/enable", "1"));
 	ASSERT_EQ(0, write_file(TRACING "/trace", ""));
 

@@ -55,7 +55,7 @@ static int clock_start(struct clock *clock, int fd, uint64_t period)
 
 static int connect(int fd, int event)
 {
-	return uvfio_irq_eventfds(fd, UVFIO_TIMER_IRQ_INDEX, 0, &event, 1);
+	return irq_connect(fd, UVFIO_TIMER_IRQ_INDEX, 0, event);
 }
 
 /* All ticks before this one have been taken; those since have gone by. */

@@ -44,18 +44,13 @@ FIXTURE_VARIANT_ADD(vectors, e1000e_msix)
 
 FIXTURE_SETUP(vectors)
 {
-	int i;
-
 	ASSERT_EQ(0, device_prepare(variant->which, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
 	ASSERT_EQ(0, device_open(&self->dev));
 	self->fd = self->dev.fd;
 	ASSERT_EQ(0, interrupter_start(&self->source, variant->which,
 				       &self->dev, variant->index));
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 	ASSERT_EQ(0, uvfio_irq_eventfds(self->fd, variant->index, 0,
 					self->event, variant->count));
 }
@@ -266,7 +261,6 @@ FIXTURE_SETUP(msix)
 		.argsz = sizeof(info),
 		.index = VFIO_PCI_MSIX_IRQ_INDEX,
 	};
-	int i;
 
 	ASSERT_EQ(0, device_prepare(E1000E, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
@@ -276,10 +270,7 @@ FIXTURE_SETUP(msix)
 				       VFIO_PCI_MSIX_IRQ_INDEX));
 	ASSERT_EQ(0, ioctl(self->fd, VFIO_DEVICE_GET_IRQ_INFO, &info));
 	self->fixed = info.flags & VFIO_IRQ_INFO_NORESIZE;
-	for (i = 0; i < E1000E_VECTORS; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, E1000E_VECTORS));
 }
 
 FIXTURE_TEARDOWN(msix)
@@ -466,7 +457,6 @@ FIXTURE_SETUP(many)
 		.argsz = sizeof(info),
 		.index = VFIO_PCI_MSIX_IRQ_INDEX,
 	};
-	int i;
 
 	ASSERT_EQ(0, device_prepare(VIRTIO_SERIAL, &self->dev));
 	ASSERT_EQ(0, drop_privileges(TEST_UID));
@@ -475,10 +465,7 @@ FIXTURE_SETUP(many)
 	ASSERT_EQ(0, ioctl(self->fd, VFIO_DEVICE_GET_IRQ_INFO, &info));
 	ASSERT_EQ(MOST, info.count);
 	self->fixed = info.flags & VFIO_IRQ_INFO_NORESIZE;
-	for (i = 0; i < 2; i++) {
-		self->event[i] = event_new();
-		ASSERT_LE(0, self->event[i]);
-	}
+	ASSERT_EQ(0, events_new(self->event, 2));
 }
 
 FIXTURE_TEARDOWN(many)
